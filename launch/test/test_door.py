@@ -1,0 +1,67 @@
+"""`./run` does what its help says, from any folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).parents[2] / "run"
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(RUN), *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_second_setup_does_nothing_and_takes_seconds(tmp_path: Path) -> None:
+    began = time.monotonic()
+    result = run("setup", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("ready:") and time.monotonic() - began < 10.0
+
+
+def test_unknown_command_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    result = run("dmeo", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "no command 'dmeo'" in result.stderr and "doctor" in result.stderr
+
+
+def test_exec_sets_the_environment_up(tmp_path: Path) -> None:
+    code = (
+        "import os, vjepa_interfaces.msg, rclpy; print(os.getcwd());"
+        "print(os.environ['FASTDDS_DEFAULT_PROFILES_FILE'])"
+    )
+    nothing = dict.fromkeys(
+        ("PYTHONPATH", "AMENT_PREFIX_PATH", "LD_LIBRARY_PATH", "FASTDDS_DEFAULT_PROFILES_FILE"), ""
+    )
+    result = run("exec", "python", "-c", code, cwd=tmp_path, **nothing)
+    assert result.returncode == 0, result.stderr
+    folder, profile = result.stdout.splitlines()
+    assert Path(folder) == tmp_path
+    assert Path(profile) == RUN.parent / "launch" / "config" / "fastdds.xml"
+
+
+def test_a_profile_of_the_user_is_left_alone(tmp_path: Path) -> None:
+    result = run(
+        *("exec", "printenv", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        cwd=tmp_path,
+        FASTDDS_DEFAULT_PROFILES_FILE="/mine.xml",
+    )
+    assert result.stdout == "/mine.xml\n"
+
+
+@pytest.mark.parametrize("file", ["sim_planner.launch.xml", "launch/sim_planner.launch.xml"])
+def test_up_finds_the_launch_files_by_name(tmp_path: Path, file: str) -> None:
+    result = run("up", file, "--show-args", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "device" in result.stdout and "composed" in result.stdout

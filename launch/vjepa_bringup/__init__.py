@@ -1,0 +1,1 @@
+"""Starting the stack: launcher, demo, doctor and data collection."""

@@ -1,0 +1,126 @@
+"""`./run station record`: film the simulated assembly station, working right or wrong on command.
+
+Writes what docs/station.md describes. Interrupt it at any time; the same command goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from vjepa_sim.core.station.camera import FPS
+from vjepa_sim.core.station.faults import FAULTY_SHARE, KINDS, FaultError, check_kinds
+
+from vjepa_bringup.quiet import quiet
+
+if TYPE_CHECKING:
+    from vjepa_sim.core.station.station import Station
+
+app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def _station_commands() -> None:
+    """The simulated assembly station."""
+
+
+@app.command()
+def record(
+    out: Path = typer.Argument(..., help="folder to write; an interrupted recording goes on"),
+    cycles: int = typer.Option(20, min=1, help="how many cycles it shall hold"),
+    seed: int = typer.Option(0, min=0, help="the same seed gives the same pixels"),
+    clean: bool = typer.Option(False, "--clean", help="only correct cycles"),
+    faults: str = typer.Option(
+        "", help=f"only faulty cycles, of these kinds in turn, of: {','.join(KINDS)}"
+    ),
+    fps: float = typer.Option(FPS, min=1.0, max=30.0, help="frames per second"),
+    workers: int = typer.Option(2, min=1, help="worker processes"),
+) -> None:
+    """Record cycles: video, boxes, masks, texts, steps, faults; half of them faulty by default."""
+    with quiet():
+        from vjepa_sim.core.station import recording
+    try:
+        station = _station(seed, clean, faults, fps)
+        recording.begin(out, station)
+    except (FaultError, recording.RecordingError) as error:
+        raise typer.BadParameter(str(error)) from error
+    todo = recording.missing(out, cycles)
+    columns = ("[bold]filming", BarColumn(), MofNCompleteColumn(), "cycles", TimeRemainingColumn())
+    try:
+        with (
+            Progress(*columns) as progress,
+            contextlib.closing(_record(out, station, todo, workers)) as finished,
+        ):
+            bar = progress.add_task("", total=cycles, completed=cycles - len(todo))
+            for _ in finished:
+                progress.advance(bar)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on where it stopped", err=True)
+        raise typer.Exit(130) from None
+    except BrokenProcessPool:
+        typer.echo(
+            "a worker process died, perhaps for want of memory; the same command goes on where it "
+            "stopped, with --workers 1 it needs less",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+    typer.echo(f"{cycles} cycles in {out}")
+
+
+def _station(seed: int, clean: bool, faults: str, fps: float) -> Station:
+    from vjepa_sim.core.station.station import Station
+
+    if clean and faults:
+        raise FaultError("--clean and --faults exclude each other; give one of them")
+    if clean:
+        return Station(seed, KINDS, 0.0, fps)
+    if faults:
+        return Station(seed, check_kinds([kind.strip() for kind in faults.split(",")]), 1.0, fps)
+    return Station(seed, KINDS, FAULTY_SHARE, fps)
+
+
+def _record(out: Path, station: Station, todo: list[int], workers: int) -> Iterator[int]:
+    """The index of each cycle of `todo` as soon as it is recorded.
+
+    Closing the iterator (an interrupt does) drops what was not begun and waits for the rest.
+    """
+    if not todo:
+        return
+    pool = ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _prepare)
+    try:
+        running = {pool.submit(_record_cycle, out, station, index): index for index in todo}
+        for future in as_completed(running):
+            future.result()
+            yield running[future]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
+    with quiet():
+        import vjepa_sim.core.station.recording  # noqa: F401 (here, because PyBullet prints)
+
+
+def _record_cycle(out: Path, station: Station, index: int) -> None:
+    from vjepa_sim.core.station.recording import record_cycle
+
+    with quiet():
+        record_cycle(out, station, index)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

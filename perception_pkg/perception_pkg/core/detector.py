@@ -1,0 +1,143 @@
+"""What every detector looks like from outside, and the one that runs an ONNX file.
+
+Training needs ultralytics; finding parts needs onnxruntime alone. A model folder holds
+`config.json` and `model.onnx`; the file never executes code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from perception_pkg.core.boxes import Found, suppress
+from perception_pkg.core.model_folder import ModelError, read_config, write_json
+from perception_pkg.core.onnx import open_session
+from perception_pkg.core.size_rule import SizePair
+
+PAD = 114  # grey around a picture that is not square, as ultralytics trains
+
+
+class Detector(Protocol):
+    """Finds parts in pictures.
+
+    Attributes:
+        name: of the model.
+        classes: what it can find.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+    def find(self, image: np.ndarray) -> list[Found]:
+        """The parts in uint8 [H, W, 3] RGB, most confident first."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What a model folder says of its model.
+
+    Attributes:
+        classes: in the order of the model's outputs.
+        image_px: side of the square that the model is fed.
+        pairs: classes that differ only in size, and how they are told apart.
+        confidence: from which a box counts.
+        overlap: of two boxes from which the less confident one is dropped.
+    """
+
+    classes: tuple[str, ...]
+    image_px: int = 320
+    pairs: tuple[SizePair, ...] = field(default=())
+    confidence: float = 0.35
+    overlap: float = 0.6
+
+    def write(self, folder: Path) -> None:
+        """Writes `config.json` into the folder."""
+        write_json(Path(folder) / "config.json", asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> DetectorConfig:
+        """What the folder says.
+
+        Raises:
+            ModelError: no such folder, or no or unusable config.json.
+        """
+        values = read_config(folder, "detector")
+        try:
+            pairs = tuple(SizePair(**pair) for pair in values["pairs"])
+            return cls(**{**values, "classes": tuple(values["classes"]), "pairs": pairs})
+        except (TypeError, KeyError) as error:
+            raise ModelError(f"{folder} holds no detector: {error}") from None
+
+
+class OnnxDetector:
+    """A trained YOLO model by onnxruntime.
+
+    Attributes:
+        config: of the model folder.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1, confidence: float | None = None):
+        """Loads a model folder.
+
+        Args:
+            threads: CPU threads; 0: all cores.
+            confidence: from which a box counts; None: what the config says.
+
+        Raises:
+            ModelError: missing or unusable files.
+        """
+        self.config = DetectorConfig.read(folder)
+        self.name = Path(folder).resolve().name
+        self.classes = self.config.classes
+        self._confidence = self.config.confidence if confidence is None else confidence
+        self._session = open_session(Path(folder) / "model.onnx", threads)
+        rows = self._session.get_outputs()[0].shape[1]
+        if rows != 4 + len(self.classes):
+            raise ModelError(
+                f"{folder} has {len(self.classes)} classes, its model.onnx {rows - 4}; "
+                "both must come from one training"
+            )
+
+    def find(self, image: np.ndarray) -> list[Found]:
+        """The parts in uint8 [H, W, 3] RGB, most confident first."""
+        fed, scale, left, top = letterbox(image, self.config.image_px)
+        raw = self.raw(fed)
+        keep = raw[4:].max(0) >= self._confidence
+        raw = raw[:, keep].T.astype(np.float64)
+        if not len(raw):
+            return []
+        centre, size = raw[:, :2], raw[:, 2:4]
+        boxes = np.concatenate([centre - size / 2, centre + size / 2], 1)
+        boxes = (boxes - (left, top, left, top)) / scale
+        height, width = image.shape[:2]
+        boxes = np.clip(boxes, 0.0, (width, height, width, height))
+        chosen = suppress(boxes, raw[:, 4:].max(1), self.config.overlap)
+        return [Found(boxes[i], raw[i, 4:].astype(np.float32)) for i in chosen]
+
+    def raw(self, fed: np.ndarray) -> np.ndarray:
+        """What the network gives for uint8 [S, S, 3] RGB: float32 [4 + classes, anchors]."""
+        batch = fed.transpose(2, 0, 1)[None].astype(np.float32) / 255.0
+        (output,) = self._session.run(None, {self._session.get_inputs()[0].name: batch})
+        return output[0]
+
+
+def letterbox(image: np.ndarray, side: int) -> tuple[np.ndarray, float, int, int]:
+    """The picture in a grey square.
+
+    Returns:
+        uint8 [side, side, 3], the scale, and the width of the margins left and on top [px].
+    """
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = image if size == (width, height) else cv2.resize(image, size, interpolation=how)
+    square = np.full((side, side, 3), PAD, np.uint8)
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    square[top : top + size[1], left : left + size[0]] = small
+    return square, scale, left, top

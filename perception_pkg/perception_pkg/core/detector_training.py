@@ -1,0 +1,235 @@
+"""Training a YOLO detector with ultralytics (AGPL-3.0), from an architecture without weights.
+
+Nothing is downloaded: the architecture is the small YOLO11 of the installed package. The trained
+model is exported to ONNX, which is all that the node needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from perception_pkg.core import size_rule
+from perception_pkg.core.boxes import overlaps
+from perception_pkg.core.defect_data import SUFFIXES, read_image
+from perception_pkg.core.detector import DetectorConfig, OnnxDetector
+
+ARCHITECTURE = "yolo11n.yaml"
+
+
+class DetectorDataError(ValueError):
+    """A data set that cannot be used; the text names cause and remedy."""
+
+
+@dataclass(frozen=True)
+class DetectorRecipe:
+    """What decides the outcome of a training, beside the pictures."""
+
+    image_px: int = 320
+    epochs: int = 60
+    batch: int = 16
+    mosaic: float = 0.5  # share of the training pictures that are put together from four
+    seed: int = 0
+    device: str = "cpu"
+
+
+def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Path:
+    """Trains on a YOLO data set and writes a model folder.
+
+    Args:
+        data: `data.yaml`, or a folder that holds one.
+        out: `out/run` is ultralytics' own folder; a run that was interrupted goes on from its last
+            epoch. The model folder is `out/model`.
+        threads: CPU threads; 0: all cores.
+
+    Returns:
+        the model folder.
+
+    Raises:
+        DetectorDataError: the data set cannot be used.
+    """
+    path, description = read_description(data)
+    ultralytics = _ultralytics(out)
+    last = out / "run" / "weights" / "last.pt"
+    done = out / "run" / "finished"
+    if not done.exists():
+        with _here(out):
+            model = ultralytics.YOLO(str(last) if last.exists() else ARCHITECTURE)
+            quicker = functools.partial(_fast_on_cpu, threads or os.cpu_count() or 1)
+            model.add_callback("on_pretrain_routine_end", quicker)
+            if last.exists():
+                model.train(resume=True)
+            else:
+                shutil.rmtree(out / "run", ignore_errors=True)  # it ended before its first epoch
+                _begin(model, path, out, recipe)
+        done.touch()
+    return export(out, description, recipe)
+
+
+def export(out: Path, description: dict[str, Any], recipe: DetectorRecipe) -> Path:
+    """Makes the model folder of a finished run; fits how pairs of sizes are told apart on the
+    pictures of the validation part."""
+    ultralytics = _ultralytics(out)
+    trained = ultralytics.YOLO(str(out / "run" / "weights" / "last.pt"))
+    folder = out / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _here(out):
+        written = trained.export(format="onnx", imgsz=recipe.image_px, opset=17, simplify=False)
+    shutil.move(written, folder / "model.onnx")
+    names = tuple(trained.names[index] for index in sorted(trained.names))
+    config = DetectorConfig(classes=names, image_px=recipe.image_px)
+    config.write(folder)
+    pairs = description.get("pairs") or []
+    if pairs:
+        fitted = fit_pairs(folder, description, pairs)
+        replace(config, pairs=fitted).write(folder)
+    return folder
+
+
+def fit_pairs(
+    folder: Path, description: dict[str, Any], pairs: list[list[str]]
+) -> tuple[size_rule.SizePair, ...]:
+    """How the classes of each pair are told apart, from the validation pictures."""
+    detector = OnnxDetector(folder, threads=0, confidence=0.1)
+    scale = float(description.get("mm_per_px") or 0.0)
+    rows: dict[int, list[tuple[float, float, bool]]] = {i: [] for i in range(len(pairs))}
+    for image, boxes, numbers in labelled(description["val"]):
+        found = detector.find(image)
+        if not found or not len(boxes):
+            continue
+        shared = overlaps(np.stack([item.box for item in found]), boxes)
+        for index, names in enumerate(pairs):
+            first, second = (detector.classes.index(name) for name in names)
+            for row, item in enumerate(found):
+                truth = int(shared[row].argmax())
+                if shared[row, truth] < 0.5 or numbers[truth] not in (first, second):
+                    continue
+                odds = size_rule.log_odds(item.scores[first], item.scores[second])
+                side = float((item.box[2:] - item.box[:2]).max()) * scale
+                rows[index].append((odds, side, numbers[truth] == first))
+    fitted = []
+    for index, names in enumerate(pairs):
+        try:
+            odds, sides, is_first = zip(*rows[index])
+            fitted.append(size_rule.fit(tuple(names), odds, sides if scale else None, is_first))
+        except ValueError as error:
+            raise DetectorDataError(
+                f"{' and '.join(names)} cannot be told apart: {error}; validation pictures must "
+                "show both"
+            ) from None
+    return tuple(fitted)
+
+
+def read_description(data: Path) -> tuple[Path, dict[str, Any]]:
+    """The path of `data.yaml` and what it says, `train` and `val` being absolute folders.
+
+    Raises:
+        DetectorDataError: missing or unusable.
+    """
+    path = Path(data)
+    path = (path / "data.yaml" if path.is_dir() else path).resolve()
+    try:
+        values = yaml.safe_load(path.read_text())
+        root = (path.parent / values.get("path", "")).resolve()
+        values["train"], values["val"] = (
+            str((root / values[k]).resolve()) for k in ("train", "val")
+        )
+        names = values["names"]
+        values["names"] = dict(enumerate(names)) if isinstance(names, list) else names
+    except OSError:
+        raise DetectorDataError(
+            f"{data} holds no data.yaml; give a YOLO data set, or make one with ./run label"
+        ) from None
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise DetectorDataError(
+            f"{path} needs train, val and names, as ultralytics describes a data set: {error}"
+        ) from None
+    for key in ("train", "val"):
+        if not Path(values[key]).is_dir() or not any(labelled_paths(values[key])):
+            raise DetectorDataError(f"{values[key]} ({key} of {path}) holds no pictures")
+    known = set(values["names"].values())
+    for pair in values.get("pairs") or []:
+        if len(pair) != 2 or not set(pair) <= known:
+            raise DetectorDataError(f"{path}: pair {pair} must be two of {sorted(known)}")
+    return path, values
+
+
+def labelled_paths(folder: str) -> Iterator[tuple[Path, Path]]:
+    """Pictures and their label files, sorted."""
+    for path in sorted(Path(folder).iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            parts = list(path.parts)
+            position = len(parts) - 1 - parts[::-1].index("images") if "images" in parts else -1
+            parts[position] = "labels" if position >= 0 else parts[position]
+            yield path, Path(*parts).with_suffix(".txt")
+
+
+def labelled(folder: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pictures uint8 [H, W, 3] RGB, boxes float64 [N, 4] in pixels, class numbers int64 [N]."""
+    for path, labels in labelled_paths(folder):
+        image = read_image(path)
+        rows = np.loadtxt(labels, ndmin=2) if labels.is_file() and labels.stat().st_size else None
+        rows = np.zeros((0, 5)) if rows is None else rows
+        height, width = image.shape[:2]
+        centre, size = rows[:, 1:3], rows[:, 3:5]
+        corners = np.concatenate([centre - size / 2, centre + size / 2], 1)
+        yield image, corners * (width, height, width, height), rows[:, 0].astype(int)
+
+
+def _begin(model: Any, path: Path, out: Path, recipe: DetectorRecipe) -> None:
+    model.train(
+        data=str(path), imgsz=recipe.image_px, epochs=recipe.epochs, batch=recipe.batch,
+        seed=recipe.seed, device=recipe.device, pretrained=False, project=str(out.resolve()),
+        name="run", exist_ok=True, workers=0, amp=False, plots=False, val=False, cache="ram",
+        optimizer="AdamW", lr0=0.002, warmup_epochs=min(1.0, recipe.epochs / 8), hsv_h=0.01,
+        scale=0.2, translate=0.05, fliplr=0.5, mosaic=recipe.mosaic, erasing=0.0,
+        close_mosaic=recipe.epochs // 4,
+    )  # fmt: skip
+
+
+def _fast_on_cpu(threads: int, trainer: Any) -> None:
+    """bfloat16 on a CPU, which ultralytics only knows on a GPU: less than half the time."""
+    if trainer.device.type != "cpu":
+        return
+    torch.set_num_threads(threads)  # ultralytics leaves one core unused
+    model = trainer.model.to(memory_format=torch.channels_last)
+    forward = model.forward
+
+    def cast(*arguments: Any, **options: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return forward(*arguments, **options)
+
+    model.forward = cast
+
+
+def _ultralytics(out: Path) -> Any:
+    """The package, kept from the network and from the home directory."""
+    (out / "settings").mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("YOLO_CONFIG_DIR", str((out / "settings").resolve()))
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    import ultralytics
+
+    ultralytics.settings.update({"sync": False, "tensorboard": False})
+    return ultralytics
+
+
+@contextlib.contextmanager
+def _here(out: Path) -> Iterator[None]:
+    """Ultralytics leaves files in the working directory: let it be `out`."""
+    before = Path.cwd()
+    os.chdir(out)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,147 @@
+"""Station recordings become training data: a YOLO data set, or folders of defects.
+
+Whole cycles go to training or validation, never pictures of one cycle to both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from perception_pkg.core.defect_data import FREE
+from perception_pkg.core.recordings import DEFECT_KINDS, Frame, Recording, RecordingError
+from perception_pkg.core.regions import DEFECTS, Region
+
+VISIBLE = 0.35  # share of a part that must be seen for it to be labelled
+VALIDATION = 5  # every fifth cycle
+SMALLEST_PX = 6  # of a defect inside a region, to be a defect of it
+
+
+def to_yolo(recordings: Sequence[Recording], out: Path, every: int) -> Iterator[int]:
+    """Writes pictures, boxes and `data.yaml`; yields the pictures written, after each cycle.
+
+    Raises:
+        RecordingError: the folder holds other things, recordings have different classes, or a
+            class is not in station.json.
+    """
+    classes = recordings[0].classes
+    for recording in recordings:
+        if recording.classes != classes:
+            raise RecordingError(
+                f"{recording.folder} has other classes than {recordings[0].folder}"
+            )
+    _new_folder(out)
+    numbers = {name: index for index, name in enumerate(classes)}
+    written = 0
+    cycles = _cycles(recordings)
+    for index, (prefix, recording, cycle) in enumerate(cycles):
+        part = _part(index, len(cycles))
+        for kind in ("images", "labels"):
+            (out / kind / part).mkdir(parents=True, exist_ok=True)
+        for frame in recording.frames(cycle, every):
+            name = f"{prefix}{frame.cycle}_{frame.number:06d}"
+            lines = [_line(box, numbers, frame) for box in frame.truth["boxes"] if _counts(box)]
+            _write(out / "images" / part / f"{name}.jpg", frame.image)
+            (out / "labels" / part / f"{name}.txt").write_text("".join(lines))
+            written += 1
+        yield written
+    description = {
+        "train": "images/train",
+        "val": "images/train" if len(cycles) == 1 else "images/val",
+        "names": dict(enumerate(classes)),
+        "pairs": size_pairs(classes),
+        "mm_per_px": float(np.mean([recording.layout.mm_per_px for recording in recordings])),
+    }
+    (out / "data.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+
+
+def to_defects(recordings: Sequence[Recording], out: Path, every: int) -> Iterator[int]:
+    """Writes crops of the inspected regions in one folder per kind; yields the crops written,
+    after each cycle. Crops that show two kinds are left out: a folder stands for one.
+
+    Raises:
+        RecordingError: no region is inspected, or the folder holds other things.
+    """
+    for recording in recordings:
+        if not recording.layout.of(DEFECTS):
+            raise RecordingError(f"{recording.folder} names no region to look for defects in")
+    _new_folder(out)
+    written = 0
+    for prefix, recording, cycle in _cycles(recordings):
+        for frame in recording.frames(cycle, every):
+            for region in recording.layout.of(DEFECTS):
+                written += _write_crop(out, prefix, frame, region)
+        yield written
+
+
+def size_pairs(classes: tuple[str, ...]) -> list[list[str]]:
+    """Classes whose names differ in digits only, such as screw_m3 and screw_m4."""
+    return [
+        [first, second]
+        for first, second in itertools.combinations(classes, 2)
+        if re.sub(r"\d+", "#", first) == re.sub(r"\d+", "#", second)
+    ]
+
+
+def crop_truth(frame: Frame, region: Region) -> tuple[str | None, np.ndarray]:
+    """Kind of the defect in a region (`free`: none, None: several); its mask, uint8, 0 or 255."""
+    mask = region.crop(frame.mask)
+    values = [v for v in range(1, len(DEFECT_KINDS) + 1) if (mask == v).sum() >= SMALLEST_PX]
+    kind = FREE if not values else DEFECT_KINDS[values[0] - 1] if len(values) == 1 else None
+    shown = np.isin(mask, values) if values else np.zeros(mask.shape, bool)
+    return kind, shown.astype(np.uint8) * 255
+
+
+def _cycles(recordings: Sequence[Recording]) -> list[tuple[str, Recording, Path]]:
+    """Every cycle with its recording, and what goes before its name to tell recordings apart."""
+    several = len(recordings) > 1
+    return [
+        (f"{recording.folder.name}_" if several else "", recording, cycle)
+        for recording in recordings
+        for cycle in recording.cycles
+    ]
+
+
+def _write_crop(out: Path, prefix: str, frame: Frame, region: Region) -> int:
+    kind, mask = crop_truth(frame, region)
+    if kind is None:
+        return 0
+    (out / kind).mkdir(parents=True, exist_ok=True)
+    path = out / kind / f"{prefix}{frame.cycle}_{frame.number:06d}_{region.name}.jpg"
+    _write(path, region.crop(frame.image))
+    cv2.imwrite(str(path.with_suffix(".png")), mask)
+    return 1
+
+
+def _line(box: dict, numbers: dict[str, int], frame: Frame) -> str:
+    if box["class"] not in numbers:
+        raise RecordingError(f"{frame.cycle} has a {box['class']!r}, which station.json lacks")
+    height, width = frame.image.shape[:2]
+    x0, y0, x1, y1 = np.clip(box["xyxy"], 0, (width, height, width, height))
+    centre = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height)
+    sides = ((x1 - x0) / width, (y1 - y0) / height)
+    return " ".join([str(numbers[box["class"]]), *(f"{v:.6f}" for v in centre + sides)]) + "\n"
+
+
+def _counts(box: dict) -> bool:
+    return box.get("visible", 1.0) >= VISIBLE
+
+
+def _part(index: int, cycles: int) -> str:
+    return "val" if cycles > 1 and index % VALIDATION == min(VALIDATION, cycles) - 1 else "train"
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+
+
+def _new_folder(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise RecordingError(f"{out} is not empty; give a new folder with --out")
+    out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,106 @@
+"""Recordings of an assembly station, as `./run station record` writes them (schema 1).
+
+station.json                  size, fps, classes, regions, mm_per_px
+cycle_0000/video.mp4          one cycle of the procedure
+cycle_0000/frames.jsonl       per picture: boxes, texts, defects
+cycle_0000/masks/000123.png   defects of pictures that show one: 0 none, 1 scratch ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from perception_pkg.core.regions import Layout, RegionError, load_layout
+from perception_pkg.core.video import VideoError, VideoReader
+
+DEFECT_KINDS = ("scratch", "crack", "missing_corner")  # mask values 1, 2, 3
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be used; the text names cause and remedy."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and the truth about it.
+
+    image: uint8 [H, W, 3] RGB. truth: its line of frames.jsonl. mask: uint8 [H, W].
+    """
+
+    cycle: str
+    number: int
+    time_s: float
+    image: np.ndarray
+    truth: dict
+    mask: np.ndarray
+
+
+class Recording:
+    """A folder written by the station.
+
+    Attributes:
+        classes: of parts. layout: regions and scale. fps: pictures per second.
+        cycles: folders, in order.
+    """
+
+    def __init__(self, folder: Path):
+        """Reads what describes the recording; pictures come later.
+
+        Raises:
+            RecordingError: missing or unusable files.
+        """
+        self.folder = Path(folder)
+        path = self.folder / "station.json"
+        try:
+            station = json.loads(path.read_text())
+            self.layout: Layout = load_layout(path)
+            self.classes = tuple(station["classes"])
+            self.fps = float(station["fps"])
+        except (OSError, ValueError, KeyError, TypeError, RegionError) as error:
+            raise RecordingError(
+                f"{folder} is no recording of a station ({error}); "
+                "./run station record --out FOLDER makes one"
+            ) from None
+        self.cycles = sorted(path for path in self.folder.glob("cycle_*") if path.is_dir())
+        if not self.cycles:
+            raise RecordingError(f"{folder} holds no cycle; record at least one")
+
+    def frames(self, cycle: Path, every: int = 1) -> Iterator[Frame]:
+        """Every `every`-th picture of a cycle.
+
+        Raises:
+            RecordingError: video, truth and masks do not go together.
+        """
+        try:
+            lines = [json.loads(line) for line in (cycle / "frames.jsonl").read_text().splitlines()]
+        except (OSError, json.JSONDecodeError) as error:
+            raise RecordingError(f"{cycle}/frames.jsonl cannot be read: {error}") from None
+        number = -1
+        try:
+            with VideoReader(cycle / "video.mp4") as video:
+                for number, (_, image) in enumerate(video.frames()):
+                    if number < len(lines) and number % every == 0:
+                        yield self._frame(cycle, number, image, lines[number])
+        except VideoError as error:
+            raise RecordingError(str(error)) from None
+        if number + 1 != len(lines):
+            raise RecordingError(
+                f"{cycle} has {number + 1} pictures and {len(lines)} lines in frames.jsonl; "
+                "record it anew"
+            )
+
+    def _frame(self, cycle: Path, number: int, image: np.ndarray, truth: dict) -> Frame:
+        path = cycle / "masks" / f"{number:06d}.png"
+        mask = np.zeros(image.shape[:2], np.uint8)
+        if path.is_file():
+            stored = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            if stored is None or stored.shape != mask.shape:
+                raise RecordingError(f"{path} does not fit its picture; record it anew")
+            mask = stored
+        return Frame(cycle.name, number, float(truth["t"]), image, truth, mask)

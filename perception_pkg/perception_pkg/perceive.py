@@ -1,0 +1,144 @@
+"""`./run perceive VIDEO --out FOLDER`: detector, defects and texts over a video file.
+
+FOLDER gets `annotated.mp4` and `results.jsonl`, a line per picture.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from perception_pkg.core import annotate
+from perception_pkg.core.defects import DefectFinder
+from perception_pkg.core.detector import OnnxDetector
+from perception_pkg.core.model_folder import ModelError
+from perception_pkg.core.regions import DEFECTS, TEXT, Layout, RegionError, load_layout
+from perception_pkg.core.text_fusing import TextFuser
+from perception_pkg.core.texts import TextReader
+from perception_pkg.core.tracking import Tracker
+from perception_pkg.core.video import VideoError, VideoReader, VideoWriter
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+
+
+class Eyes:
+    """The three of them on one picture after the other, as the nodes run them.
+
+    Args:
+        detector, defects: model folders; None: without.
+        layout: regions and scale. Defects and texts are looked for where it says so.
+    """
+
+    def __init__(
+        self, detector: Path | None, defects: Path | None, layout: Layout, threads: int = 0
+    ):
+        self.layout = layout
+        self.detector = self.finder = self.reader = None
+        if detector is not None:
+            self.detector = OnnxDetector(detector, threads)
+            config = self.detector.config
+            self.tracker = Tracker(config.classes, config.pairs, layout.mm_per_px)
+        self.inspected = layout.of(DEFECTS)
+        if defects is not None and self.inspected:
+            self.finder = DefectFinder(defects, threads)
+        if layout.of(TEXT):
+            self.reader = TextReader(threads)
+            self.fusers = [TextFuser(region) for region in layout.of(TEXT)]
+
+    def look(self, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+        """What is in uint8 [H, W, 3] RGB, as JSON can hold it, and the annotated picture.
+
+        Raises:
+            RegionError: the regions are for other pictures.
+        """
+        self.layout.check(image)
+        results: dict[str, Any] = {}
+        drawn = image
+        if self.finder is not None:
+            seen = self.finder.inspect(image, self.inspected)
+            regions = zip(seen.regions, seen.scores, seen.defective)
+            results["regions"] = [
+                {"region": name, "score": score, "defective": bad} for name, score, bad in regions
+            ]
+            results["defects"] = [asdict(spot) for spot in seen.spots]
+            drawn = annotate.draw_defects(drawn, seen, self.inspected)
+        if self.reader is not None:
+            texts = [
+                text
+                for fuser in self.fusers
+                for text in fuser.update(self.reader.read(image, fuser.region))
+            ]
+            results["texts"] = [asdict(text) for text in texts]
+            drawn = annotate.draw_texts(drawn, texts)
+        if self.detector is not None:
+            parts = self.tracker.update(self.detector.find(image))
+            results["detections"] = [asdict(part) for part in parts]
+            drawn = annotate.draw_parts(drawn, parts)
+        return results, drawn
+
+
+def perceive(
+    video: Path = typer.Argument(help="video file"),
+    out: Path = typer.Option(Path("out/perceive"), help="folder to write"),
+    regions: Path | None = typer.Option(
+        None, help="YAML file of regions, or station.json; without, parts only"
+    ),
+    detector: Path = typer.Option(MODELS / "station_detector", help="model folder"),
+    defects: Path = typer.Option(MODELS / "station_defects", help="model folder"),
+    threads: int = typer.Option(0, min=0, help="CPU threads; 0: all cores"),
+) -> None:
+    """Look at every picture of a video; writes an annotated video and JSON lines."""
+    try:
+        layout = Layout() if regions is None else load_layout(regions)
+        eyes = Eyes(detector, defects, layout, threads)
+        with VideoReader(video) as reader:
+            out.mkdir(parents=True, exist_ok=True)
+            count = _write(eyes, reader, out)
+    except (VideoError, RegionError, ModelError) as error:
+        typer.echo(f"perceive: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{count} pictures: {out / 'annotated.mp4'}, {out / 'results.jsonl'}")
+
+
+def _write(eyes: Eyes, reader: VideoReader, out: Path) -> int:
+    part = out / "results.jsonl.part"
+    count = 0
+    with (
+        part.open("w") as lines,
+        VideoWriter(out / "annotated.mp4", reader.size, reader.fps) as film,
+    ):
+        for number, time_s, image in _progress(reader):
+            results, drawn = eyes.look(image)
+            lines.write(
+                json.dumps({"frame": number, "t": time_s, **results}, default=_plain) + "\n"
+            )
+            film.add(drawn)
+            count += 1
+    part.replace(out / "results.jsonl")
+    return count
+
+
+def _progress(reader: VideoReader) -> Iterator[tuple[int, float, np.ndarray]]:
+    console = Console(stderr=True)
+    with Progress(console=console) as progress:
+        bar = progress.add_task("looking", total=reader.count or None)
+        for number, (time_s, image) in enumerate(reader.frames()):
+            yield number, time_s, image
+            progress.advance(bar)
+
+
+def _plain(value: Any) -> Any:
+    """numpy arrays and numbers for JSON."""
+    return value.tolist()
+
+
+if __name__ == "__main__":
+    typer.run(perceive)

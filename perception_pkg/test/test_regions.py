@@ -1,0 +1,70 @@
+"""Promises of the files of regions: what they say, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from perception_pkg.core.regions import Region, RegionError, load_layout
+
+GOOD = """
+size: [100, 80]
+mm_per_px: 0.5
+regions:
+  label: {box: [10, 10, 60, 30], look_for: text, pattern: "M[34]", codes: [QR]}
+  plate: {box: [10, 40, 60, 80], look_for: defects, mm_per_px: 0.4}
+"""
+
+
+def test_regions_carry_what_the_file_says(tmp_path):
+    (tmp_path / "r.yaml").write_text(GOOD)
+    layout = load_layout(tmp_path / "r.yaml")
+    assert layout.size == (100, 80) and layout.mm_per_px == 0.5
+    assert layout.of("text") == [Region("label", (10, 10, 60, 30), "text", "M[34]", ("qr",), 0.5)]
+    (plate,) = layout.of("defects")
+    assert plate.mm_per_px == 0.4
+    assert plate.crop(np.zeros((80, 100, 3), np.uint8)).shape == (40, 50, 3)
+
+
+def test_a_recorded_station_serves_as_well(tmp_path):
+    station = {
+        "schema": 1,
+        "size": [480, 360],
+        "regions": {"label": [1, 2, 30, 40], "fixture": [50.2, 60, 90, 99.7]},
+        "mm_per_px": {"table": 0.5, "fixture": 0.45},
+    }
+    (tmp_path / "station.json").write_text(json.dumps(station))
+    layout = load_layout(tmp_path / "station.json")
+    assert [r.name for r in layout.of("text")] == ["label"]
+    assert layout.of("defects") == [Region("fixture", (50, 60, 90, 100), "defects", mm_per_px=0.45)]
+    (tmp_path / "station.json").write_text(json.dumps({**station, "schema": 2}))
+    with pytest.raises(RegionError, match="schema 2; 1 is known"):
+        load_layout(tmp_path / "station.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[", "cannot be read"),
+        ("regions: 3", "has no regions"),
+        (GOOD.replace("[10, 10, 60, 30]", "[60, 10, 10, 30]"), "give x0, y0, x1, y1"),
+        (GOOD.replace("[10, 10, 60, 30]", "[10, 10, 60]"), "give x0, y0, x1, y1"),
+        (GOOD.replace("look_for: text", "look_for: cats"), "look_for is text or defects"),
+        (GOOD.replace('"M[34]"', '"M[34"'), "unterminated"),
+        (GOOD.replace("codes:", "code:"), "unknown entries code"),
+    ],
+)
+def test_wrong_files_are_refused_with_a_reason(tmp_path, content, reason):
+    (tmp_path / "r.yaml").write_text(content)
+    with pytest.raises(RegionError, match=reason):
+        load_layout(tmp_path / "r.yaml")
+
+
+def test_pictures_that_the_regions_do_not_fit_are_refused(tmp_path):
+    (tmp_path / "r.yaml").write_text(GOOD)
+    layout = load_layout(tmp_path / "r.yaml")
+    layout.check(np.zeros((80, 100, 3), np.uint8))
+    with pytest.raises(RegionError, match="the picture is 200x80, the regions are for 100x80"):
+        layout.check(np.zeros((80, 200, 3), np.uint8))
+    (tmp_path / "r.yaml").write_text(GOOD.replace("size: [100, 80]", ""))
+    with pytest.raises(RegionError, match="region 'label' reaches to"):
+        load_layout(tmp_path / "r.yaml").check(np.zeros((80, 50, 3), np.uint8))

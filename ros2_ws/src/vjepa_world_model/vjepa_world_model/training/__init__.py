@@ -1,0 +1,1 @@
+"""Training of encoder and predictor on recorded episodes; started by `./run train`."""

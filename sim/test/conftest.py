@@ -1,0 +1,1 @@
+from node_kit.testing import ros  # noqa: F401  (the fixture)

@@ -1,0 +1,71 @@
+"""The parts of a cycle: which there are, where they wait, and which one each step takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vjepa_sim.core.station import layout
+from vjepa_sim.core.station.faults import CyclePlan, StepPlan
+from vjepa_sim.core.station.layout import MM, Pose
+
+FULL_SHARE = 0.75  # of the places in the bins hold a part
+
+
+@dataclass(frozen=True)
+class Part:
+    """A thing that is moved: `kind` is its class in the annotations."""
+
+    name: str
+    kind: str
+    start: Pose
+
+
+def draw_taken(plan: CyclePlan, rng: np.random.Generator) -> list[str]:
+    """The name of the part that each execution is about; from bins another one each time."""
+    taken: list[str] = []
+    for step in plan.steps:
+        part = _part_of(step, rng)
+        while step.index and part in taken and part[-1].isdigit():
+            part = _part_of(step, rng)
+        taken.append(part)
+    return taken
+
+
+def draw_parts(plan: CyclePlan, taken: list[str], rng: np.random.Generator) -> list[Part]:
+    """Everything that can be moved, where it is at the start."""
+    jitter = rng.uniform(-2, 2, (3, 2)) * MM
+    parts = [
+        Part("base", "base", Pose.at(layout.BASE_SHELF + [*jitter[0], 0.0])),
+        Part("cover", "cover", Pose.at(layout.COVER_SHELF + [*jitter[1], 0.0])),
+        Part(
+            "cloth",
+            "cloth",
+            Pose.at(layout.CLOTH_PLACE + [*jitter[2], 0.0], float(rng.uniform(-0.12, 0.12))),
+        ),
+    ]
+    wrong = {name: step.part for step, name in zip(plan.steps, taken) if step.part}
+    for kind, places in layout.BIN_PLACES.items():
+        for i, place in enumerate(places):
+            name = f"{kind}_{i}"
+            if name not in taken and rng.random() > FULL_SHARE:
+                continue  # bins are not always full
+            point = layout.BINS[kind] + place + rng.uniform(-0.8, 0.8, 2) * MM
+            z = layout.BIN_TOP_Z - (8 * MM if kind == "peg" else 0.0)
+            parts.append(Part(name, wrong.get(name, kind), Pose(*point.tolist(), z)))
+    if plan.foreign:
+        parts.append(Part("foreign", "foreign", Pose(-200 * MM, 0.0, 0.0)))
+    return parts
+
+
+def _part_of(plan: StepPlan, rng: np.random.Generator) -> str:
+    """The part that an execution is about; of the bins one at random."""
+    if plan.step in ("pick_base", "place_base", "rotate_part"):
+        return "base"
+    if plan.step == "clean_base":
+        return "cloth"
+    if plan.step in ("place_cover", "read_label", "hand_over"):
+        return "cover"
+    kind = "peg" if plan.step == "insert_peg" else plan.step
+    return f"{kind}_{rng.integers(len(layout.BIN_PLACES[kind]))}"

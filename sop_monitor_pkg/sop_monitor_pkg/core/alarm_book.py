@@ -1,0 +1,331 @@
+"""The alarms: suspicions and answers in, journalled changes out.
+
+A suspicion becomes an alarm when it has lasted for the on-delay. Suspicions with one root cause
+make one alarm: what is seen within the cause window of an open alarm of the same cycle is a
+consequence of it. Quality comes before process: when the piece itself turns out to be bad, the
+alarm becomes about that. Every change is in the journal before it is published.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from sop_monitor_pkg.core.alarm_table import Alarm, AlarmState, AlarmTable, conditions
+from sop_monitor_pkg.core.events import Suspicion
+from sop_monitor_pkg.core.journal import Entry, Journal
+from sop_monitor_pkg.core.kinds import Kind
+from sop_monitor_pkg.core.procedure import Procedure
+
+SECOND_NS = 1_000_000_000
+
+# Established by a single event: waiting would make them no surer.
+_FACTS = frozenset({Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED, Kind.TOO_FAST})
+
+Fault = tuple[Kind, str]
+"""Kind and step of a suspicion."""
+
+
+class AlarmError(ValueError):
+    """An answer that cannot be carried out; the text says why."""
+
+
+@dataclass(frozen=True)
+class AlarmRules:
+    """Times of the alarm logic [s]."""
+
+    on_delay_s: float = 0.5
+    off_delay_s: float = 2.0
+    cause_window_s: float = 10.0
+    longest_shelf_s: float = 8 * 3600.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What has just been written to the journal; `alarm` is the one it is about, as it is now."""
+
+    entry: Entry
+    alarm: Alarm | None
+    state: AlarmState | None
+
+
+class AlarmBook:
+    """Keeps the alarms of one procedure. Safe to use from any thread.
+
+    Args:
+        procedure: gives priorities, and the steps that conditions may name.
+        journal: where every change goes first.
+        publish: called with each change, in order, after it is on the disk; must not block.
+        past: the journal's entries so far, from which the state is rebuilt.
+    """
+
+    def __init__(
+        self,
+        procedure: Procedure,
+        journal: Journal,
+        publish: Callable[[Change], None],
+        rules: AlarmRules | None = None,
+        past: Iterable[Entry] = (),
+    ):
+        self.table = AlarmTable()
+        self._procedure = procedure
+        self._journal = journal
+        self._publish = publish
+        self._rules = rules or AlarmRules()
+        self._lock = threading.RLock()
+        self._waiting: dict[Fault, tuple[int, Suspicion]] = {}  # for the on-delay, since when
+        self._sources: dict[Fault, int] = {}  # what is seen now, and the alarm it belongs to
+        self._suppressed: set[Fault] = set()
+        self._ending: dict[int, int] = {}  # alarms whose cause is gone, and since when
+        self._evidence_ns: dict[int, int] = {}
+        for entry in past:
+            alarm = self.table.apply(entry)
+            if alarm is not None:
+                self._evidence_ns[alarm.number] = entry.stamp_ns
+
+    # What is seen.
+
+    def suspect(self, suspicion: Suspicion, now_ns: int) -> None:
+        """Takes a suspicion: begun, still there (may be said again and again), or over."""
+        with self._lock:
+            fault = suspicion.kind, suspicion.step
+            if not suspicion.active:
+                self._over(fault, now_ns)
+            elif self.table.covered(*fault, by=self.table.out_of_service):
+                self._suppress(fault, suspicion, now_ns)
+            elif fault in self._sources:
+                self._still_there(self._sources[fault], now_ns)
+            elif fault not in self.table.dismissed:
+                since_ns, before = self._waiting.get(fault, (now_ns, suspicion))
+                surer = suspicion if suspicion.score >= before.score else before
+                self._waiting[fault] = since_ns, replace(surer, stamp_ns=before.stamp_ns)
+            self.tick(now_ns)
+
+    def end_cycle(self, now_ns: int, record: dict) -> None:
+        """The piece is gone, and with it every cause. `record` (plain JSON) goes to the journal."""
+        with self._lock:
+            for alarm in [a for a in self.table.alarms.values() if a.active]:
+                self._write("cleared", {"alarm": alarm.number, "why": "cycle ended"}, now_ns)
+            for memory in (self._waiting, self._sources, self._suppressed, self._ending):
+                memory.clear()
+            self._evidence_ns.clear()
+            body = {**record, "cycle": self.table.cycle + 1}
+            self._write("cycle_ended", body, now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Lets time pass: delays and shelves."""
+        with self._lock:
+            on_ns = round(self._rules.on_delay_s * SECOND_NS)
+            due = [
+                (fault, suspicion)
+                for fault, (since_ns, suspicion) in self._waiting.items()
+                if suspicion.kind in _FACTS or now_ns - since_ns >= on_ns
+            ]
+            # Quality first: what is found together is about the bad piece.
+            for fault, suspicion in sorted(due, key=lambda item: not item[1].kind.is_quality):
+                del self._waiting[fault]
+                self._sources[fault] = self._alarm(suspicion, now_ns)
+            off_ns = round(self._rules.off_delay_s * SECOND_NS)
+            for number, since_ns in list(self._ending.items()):
+                if now_ns - since_ns >= off_ns:
+                    del self._ending[number]
+                    if number in self.table.alarms and self.table.alarms[number].active:
+                        self._write("cleared", {"alarm": number, "why": "over"}, now_ns)
+            for condition, shelf in list(self.table.shelves.items()):
+                if now_ns >= shelf.until_ns:
+                    self._write("unshelved", {"condition": condition, "by": ""}, now_ns)
+
+    # What people say.
+
+    def acknowledge(self, number: int, by: str, comment: str, now_ns: int) -> None:
+        """Somebody has seen the alarm and sees to it.
+
+        Raises:
+            AlarmError: there is no such open alarm, it is acknowledged already, or no name.
+        """
+        with self._lock:
+            alarm = self._open(number)
+            if alarm.acknowledged_by:
+                by_whom = alarm.acknowledged_by
+                raise AlarmError(f"alarm {number} is acknowledged already, by {by_whom}")
+            body = {"alarm": number, "by": _named(by), "comment": comment}
+            self._write("acknowledged", body, now_ns)
+
+    def false_alarm(self, number: int, by: str, comment: str, now_ns: int) -> None:
+        """Nothing is wrong: the alarm is closed, and its fault is not raised again this cycle.
+
+        Raises:
+            AlarmError: there is no such open alarm, or no name.
+        """
+        with self._lock:
+            self._open(number)
+            body = {"alarm": number, "by": _named(by), "comment": comment}
+            self._write("false_alarm", body, now_ns)
+
+    def shelve(self, condition: str, for_s: float, by: str, comment: str, now_ns: int) -> None:
+        """Puts a condition aside for a while; its alarms are kept, and come back afterwards.
+
+        Raises:
+            AlarmError: an unknown condition, a time that is not allowed, or no name.
+        """
+        longest_s = self._rules.longest_shelf_s
+        if not 0.0 < for_s <= longest_s:
+            raise AlarmError(f"shelve for {for_s:g} s: give 1 to {longest_s:g} s")
+        with self._lock:
+            until_ns = now_ns + round(for_s * SECOND_NS)
+            body = {"condition": self._known(condition), "until_ns": until_ns}
+            self._write("shelved", {**body, "by": _named(by), "comment": comment}, now_ns)
+
+    def unshelve(self, condition: str, by: str, now_ns: int) -> None:
+        """Takes a condition from the shelf before its time.
+
+        Raises:
+            AlarmError: it is not shelved, or no name.
+        """
+        with self._lock:
+            if condition not in self.table.shelves:
+                raise AlarmError(f"{condition} is not shelved")
+            self._write("unshelved", {"condition": condition, "by": _named(by)}, now_ns)
+
+    def take_out_of_service(self, condition: str, by: str, comment: str, now_ns: int) -> None:
+        """Stops watching a condition until somebody returns it; its faults are still journalled.
+
+        Raises:
+            AlarmError: an unknown condition, one that is out already, or no name.
+        """
+        with self._lock:
+            if condition in self.table.out_of_service:
+                raise AlarmError(f"{condition} is out of service already")
+            body = {"condition": self._known(condition), "by": _named(by), "comment": comment}
+            self._write("out_of_service", body, now_ns)
+            for fault in [f for f in self._waiting if condition in conditions(*f)]:
+                del self._waiting[fault]
+
+    def return_to_service(self, condition: str, by: str, now_ns: int) -> None:
+        """Watches a condition again.
+
+        Raises:
+            AlarmError: it is in service, or no name.
+        """
+        with self._lock:
+            if condition not in self.table.out_of_service:
+                raise AlarmError(f"{condition} is not out of service")
+            self._write("in_service", {"condition": condition, "by": _named(by)}, now_ns)
+            self._suppressed.clear()
+
+    @property
+    def head(self) -> int:
+        """Number of the last journal entry."""
+        return self._journal.head[0]
+
+    def snapshot(self) -> list[tuple[Alarm, AlarmState]]:
+        """Every alarm that is not closed, with its state, the most urgent and oldest first."""
+        with self._lock:
+            alarms = sorted(
+                self.table.alarms.values(), key=lambda a: (-a.priority, a.raised_ns, a.number)
+            )
+            return [(alarm, self.table.state(alarm)) for alarm in alarms]
+
+    # One alarm per root cause.
+
+    def _alarm(self, suspicion: Suspicion, now_ns: int) -> int:
+        """Raises an alarm, or adds to the one of the same root cause; returns its number."""
+        cause = self._cause(suspicion, now_ns)
+        kind, step = suspicion.kind, suspicion.step
+        about = {
+            "kind": str(kind),
+            "step": step,
+            "priority": int(self._procedure.priority(kind)),
+            "score": float(suspicion.score),
+            "reason": suspicion.reason,
+        }
+        if cause is None:
+            number = self.table.raised + 1
+            body = {"alarm": number, "cycle": self.table.cycle + 1, "seen_ns": suspicion.stamp_ns}
+            self._write("raised", {**body, **about}, now_ns)
+            self._evidence_ns[number] = now_ns
+            return number
+        number = cause.number
+        self._still_there(number, now_ns)
+        if (cause.kind, cause.step) == (kind, step):
+            if not cause.active:
+                self._write("returned", {"alarm": number}, now_ns)
+        elif kind.is_quality and not cause.kind.is_quality:
+            self._write("reclassified", {"alarm": number, **about}, now_ns)
+        else:
+            text = suspicion.reason or " in ".join(filter(None, (str(kind), step)))
+            if text not in cause.consequences:
+                body = {"alarm": number, "text": text, "score": float(suspicion.score)}
+                self._write("evidence", body, now_ns)
+        return number
+
+    def _cause(self, suspicion: Suspicion, now_ns: int) -> Alarm | None:
+        """The open alarm of this cycle that the suspicion belongs to."""
+        window_ns = round(self._rules.cause_window_s * SECOND_NS)
+        alarms = [a for a in self.table.alarms.values() if a.cycle == self.table.cycle + 1]
+        related = []
+        for alarm in alarms:
+            if (alarm.kind, alarm.step) == (suspicion.kind, suspicion.step):
+                return alarm
+            recent = now_ns - self._evidence_ns.get(alarm.number, alarm.raised_ns) <= window_ns
+            if suspicion.kind.is_quality and alarm.kind.is_quality:
+                # Two kinds of bad are two causes; the same kind in two steps is the same piece.
+                joins = alarm.kind is suspicion.kind and alarm.active
+            else:
+                joins = recent
+            # A consequence must not hide on a shelf.
+            if joins and self.table.state(alarm) is not AlarmState.SHELVED:
+                related.append(alarm)
+        return max(
+            related, key=lambda a: self._evidence_ns.get(a.number, a.raised_ns), default=None
+        )
+
+    def _over(self, fault: Fault, now_ns: int) -> None:
+        """A fault is no longer seen: its alarm ends when it was the last one."""
+        self._waiting.pop(fault, None)
+        self._suppressed.discard(fault)
+        number = self._sources.pop(fault, None)
+        if number is None:  # raised before a restart
+            found = [a.number for a in self.table.alarms.values() if (a.kind, a.step) == fault]
+            number = found[-1] if found else None
+        if number in self.table.alarms and number not in self._sources.values():
+            self._ending.setdefault(number, now_ns)
+
+    def _still_there(self, number: int, now_ns: int) -> None:
+        self._ending.pop(number, None)
+        self._evidence_ns[number] = now_ns
+
+    def _suppress(self, fault: Fault, suspicion: Suspicion, now_ns: int) -> None:
+        self._waiting.pop(fault, None)
+        if fault not in self._suppressed:
+            self._suppressed.add(fault)
+            body = {"kind": str(fault[0]), "step": fault[1], "reason": suspicion.reason}
+            self._write("suppressed", body, now_ns)
+
+    # Helpers.
+
+    def _write(self, kind: str, body: dict, now_ns: int) -> None:
+        entry = self._journal.append(kind, body, now_ns)
+        alarm = self.table.apply(entry)
+        self._publish(Change(entry, alarm, None if alarm is None else self.table.state(alarm)))
+
+    def _open(self, number: int) -> Alarm:
+        if number not in self.table.alarms:
+            raise AlarmError(f"there is no open alarm {number}; it may have been closed meanwhile")
+        return self.table.alarms[number]
+
+    def _known(self, condition: str) -> str:
+        kind, _, step = condition.partition("@")
+        steps = ["", *self._procedure.by_name]
+        if kind in [str(k) for k in Kind] and step in steps:
+            found = conditions(Kind(kind), step)[-1]
+            if found == condition:
+                return condition
+        raise AlarmError(f"{condition!r} is no condition: write KIND or KIND@STEP")
+
+
+def _named(by: str) -> str:
+    if not by.strip():
+        raise AlarmError("say who you are: the journal keeps a name with every answer")
+    return by.strip()

@@ -1,0 +1,52 @@
+"""The kinds of faults the monitor speaks of, and how urgent each is unless a procedure says so."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class Priority(IntEnum):
+    """How urgent an alarm is; ISA-18.2 advises few of the highest."""
+
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+class Kind(StrEnum):
+    """What went wrong."""
+
+    WRONG_ORDER = "wrong_order"
+    SKIPPED = "skipped"
+    REPEATED = "repeated"
+    TOO_SLOW = "too_slow"
+    HESITATING = "hesitating"
+    TOO_FAST = "too_fast"
+    DROPPED_PART = "dropped_part"
+    WRONG_PART = "wrong_part"
+    FOREIGN_OBJECT = "foreign_object"
+    DEFECT = "defect"
+    LABEL = "label"
+    UNKNOWN_ACTION = "unknown_action"
+
+    @property
+    def is_quality(self) -> bool:
+        """Whether the piece itself is bad; the others say that the way of working is."""
+        return self in (Kind.WRONG_PART, Kind.DEFECT, Kind.LABEL)
+
+
+PRIORITIES: dict[Kind, Priority] = {
+    Kind.WRONG_ORDER: Priority.HIGH,
+    Kind.SKIPPED: Priority.HIGH,
+    Kind.REPEATED: Priority.MEDIUM,
+    Kind.TOO_SLOW: Priority.LOW,
+    Kind.HESITATING: Priority.LOW,
+    Kind.TOO_FAST: Priority.MEDIUM,
+    Kind.DROPPED_PART: Priority.MEDIUM,
+    Kind.WRONG_PART: Priority.HIGH,
+    Kind.FOREIGN_OBJECT: Priority.MEDIUM,
+    Kind.DEFECT: Priority.HIGH,
+    Kind.LABEL: Priority.HIGH,
+    Kind.UNKNOWN_ACTION: Priority.MEDIUM,
+}

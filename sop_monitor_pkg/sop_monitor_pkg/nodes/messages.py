@@ -1,0 +1,130 @@
+"""The monitor's values to messages, and a decoder's messages to events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.health import status
+from vjepa_interfaces.msg import Alert, Alerts, SopEvent, SopState
+
+from sop_monitor_pkg.core.alarm_book import Change
+from sop_monitor_pkg.core.alarm_table import Alarm, AlarmState
+from sop_monitor_pkg.core.events import CycleEnded, Event, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.kinds import Kind, Priority
+from sop_monitor_pkg.core.monitor import EventError, MonitorState
+from sop_monitor_pkg.core.procedure import Procedure
+
+SECOND_NS = 1_000_000_000
+
+
+def event(message: SopEvent) -> Event:
+    """A decoder's message as an event.
+
+    Raises:
+        EventError: an unknown type or kind, a missing step, or a probability outside 0..1.
+    """
+    stamp = message.header.stamp
+    stamp_ns = stamp.sec * SECOND_NS + stamp.nanosec
+    if message.type == SopEvent.CYCLE_ENDED:
+        return CycleEnded(stamp_ns)
+    if not 0.0 <= message.probability <= 1.0:  # also false for NaN
+        raise EventError(f"probability is {message.probability:g}; it goes from 0 to 1")
+    if message.type in (SopEvent.SUSPICION, SopEvent.SUSPICION_OVER):
+        if message.kind not in [str(kind) for kind in Kind]:
+            raise EventError(f"kind is {message.kind!r}; choose one of {', '.join(Kind)}")
+        active = message.type == SopEvent.SUSPICION
+        score, reason = float(message.probability), message.reason
+        return Suspicion(Kind(message.kind), stamp_ns, message.step, score, reason, active)
+    if not message.step:
+        raise EventError("step is empty; name the step that has begun or ended")
+    if message.type == SopEvent.STEP_BEGUN:
+        return StepBegun(message.step, stamp_ns, float(message.probability))
+    if message.type == SopEvent.STEP_ENDED:
+        return StepEnded(message.step, stamp_ns)
+    raise EventError(f"type is {message.type}; SopEvent names those there are")
+
+
+def alerts_message(
+    change: Change | None,
+    open_alarms: Iterable[tuple[Alarm, AlarmState]],
+    procedure: Procedure,
+    head: int,
+    now_ns: int,
+) -> Alerts:
+    """All open alarms after a change; None: after a start, with the journal at `head`."""
+    message = Alerts(entry=head, change="started")
+    message.header.stamp = time_message(now_ns)
+    if change is not None:
+        message.entry, message.change = change.entry.number, change.entry.kind
+        message.header.stamp = time_message(change.entry.stamp_ns)
+        if change.alarm is not None:
+            message.changed = [alert_message(change.alarm, change.state, procedure)]
+    message.alerts = [alert_message(alarm, state, procedure) for alarm, state in open_alarms]
+    return message
+
+
+def alert_message(alarm: Alarm, state: AlarmState, procedure: Procedure) -> Alert:
+    """One alarm."""
+    message = Alert(
+        number=alarm.number,
+        kind=str(alarm.kind),
+        step=alarm.step,
+        cycle=alarm.cycle,
+        priority=int(alarm.priority),
+        state=str(state),
+        active=alarm.active,
+        score=float(alarm.score),
+        reason=alarm.reason,
+        consequences=list(alarm.consequences),
+        told=[person.name for person in procedure.told(alarm.kind)],
+        acknowledged_by=alarm.acknowledged_by,
+        raised=time_message(alarm.raised_ns),
+        changed=time_message(alarm.changed_ns),
+    )
+    message.header.stamp = time_message(alarm.seen_ns)
+    return message
+
+
+def state_message(state: MonitorState, procedure: Procedure, now_ns: int) -> SopState:
+    """Where the work stands."""
+    message = SopState(
+        procedure=procedure.name,
+        cycle=state.cycle,
+        step=state.step,
+        probability=float(state.probability),
+        step_s=float(state.step_s),
+        cycle_s=float(state.cycle_s),
+        progress=float(state.progress),
+        done=list(state.done),
+        expected=list(state.expected),
+    )
+    message.header.stamp = time_message(now_ns)
+    return message
+
+
+def diagnostics(alarms: list[tuple[Alarm, AlarmState]]) -> list[DiagnosticStatus]:
+    """Each open alarm for /diagnostics, and a line that says how many there are."""
+    wanted = [
+        item for item in alarms if item[1] not in (AlarmState.SHELVED, AlarmState.OUT_OF_SERVICE)
+    ]
+    worst = max((_level(alarm) for alarm, _ in wanted), default=DiagnosticStatus.OK)
+    found = [status("alarms", worst, f"{len(wanted)} open", open=str(len(wanted)))]
+    for alarm, state in wanted:
+        where = f"{alarm.kind} in {alarm.step}" if alarm.step else str(alarm.kind)
+        text = f"{where}: {alarm.reason}" if alarm.reason else where
+        values = {"state": str(state), "cycle": str(alarm.cycle), "score": f"{alarm.score:.2f}"}
+        found.append(status(f"alarm {alarm.number}", _level(alarm), text, **values))
+    return found
+
+
+def time_message(stamp_ns: int) -> Time:
+    """Nanoseconds since 1970 as a Time; what lies before is 0."""
+    seconds, rest = divmod(max(0, stamp_ns), SECOND_NS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def _level(alarm: Alarm) -> bytes:
+    urgent = alarm.priority >= Priority.HIGH
+    return DiagnosticStatus.ERROR if urgent else DiagnosticStatus.WARN

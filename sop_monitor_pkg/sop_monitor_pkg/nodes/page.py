@@ -1,0 +1,51 @@
+"""The page as a part of the monitor node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sop_monitor_pkg.core.journal import entries
+from sop_monitor_pkg.web.app import make_app
+from sop_monitor_pkg.web.board import CycleTimes, board
+from sop_monitor_pkg.web.server import PageServer, kept_token
+
+if TYPE_CHECKING:
+    from sop_monitor_pkg.nodes.sop_monitor_node import SopMonitorNode
+
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
+
+class Page:
+    """Serves the page of a node; its methods are called by the server's threads.
+
+    Raises:
+        ServerError: it cannot be served; the text says why.
+    """
+
+    def __init__(self, node: SopMonitorNode, journal: Path):
+        self.book = node.book
+        self.journal = journal
+        self.times = CycleTimes(entries(journal))
+        self._node = node
+        host = node.p.web_host
+        file = Path(node.p.web_token_file or f"{journal}.token").expanduser()
+        app = make_app(self, kept_token(file), host in _THIS_MACHINE)
+        self._server = PageServer(app, host, node.p.web_port)
+        self._server.start()
+        shown = f"[{host}]" if ":" in host else host
+        self.invitation = f"page: http://{shown}:{self._server.port} (token in {file})"
+
+    def now_ns(self) -> int:
+        return self._node.now_ns()
+
+    def board(self) -> dict[str, Any]:
+        node = self._node
+        return board(node.procedure, node.monitor, self.book, self.times, node.now_ns())
+
+    def picture(self) -> bytes | None:
+        return self._node.picture.jpeg()
+
+    def stop(self) -> None:
+        """Ends the server."""
+        self._server.stop()

@@ -1,0 +1,81 @@
+"""What the tests of the monitor share: the station, a fast disk, and a real MQTT broker."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from node_kit.testing import ros  # noqa: F401
+from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.procedure_file import load
+
+PROCEDURES = Path(__file__).resolve().parents[1] / "config" / "procedures"
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+
+class Mosquitto:
+    """Starts and stops a broker that keeps sessions on the disk."""
+
+    def __init__(self, folder: Path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._configuration = folder / "mosquitto.conf"
+        self._configuration.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+            "user root\nmax_queued_messages 0\n"
+        )
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        self._process = subprocess.Popen(
+            [str(MOSQUITTO), "-c", str(self._configuration)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 20.0
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise
+                time.sleep(0.02)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ends it; what it keeps for its clients stays on the disk."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(20.0)
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def station() -> Procedure:
+    return load(PROCEDURES / "station.yaml")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A new folder in memory where the system has one: hundreds of journals are written."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that is not started yet."""
+    if MOSQUITTO is None:
+        pytest.skip("no MQTT broker here; on Debian: apt install mosquitto")
+    broker = Mosquitto(tmp_path)
+    yield broker
+    broker.stop()

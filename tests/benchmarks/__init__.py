@@ -1,0 +1,1 @@
+"""Evaluations and benchmarks that need several packages: `./run eval ...` and `./run bench ...`."""

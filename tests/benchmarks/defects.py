@@ -1,0 +1,146 @@
+"""`./run bench defects`: a U-Net trained and measured on pictures with masks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import perception_pkg.core
+import torch
+import typer
+from perception_pkg.core import defect_training
+from perception_pkg.core.defect_config import DefectConfig
+from perception_pkg.core.defect_data import DefectDataError, Sample, folds, kinds_of, read_folder
+from perception_pkg.core.defect_metrics import DefectScores
+from perception_pkg.core.defects import label
+from perception_pkg.core.model_folder import write_json
+from rich.console import Console
+from rich.table import Table
+from vjepa_world_model.training.loop import RunError
+
+from benchmarks.journal import Journal, fingerprint, source_fingerprint
+
+CPU = torch.device("cpu")
+WORK = Path("out/bench/defects")
+
+
+def main(
+    path: Annotated[Path, typer.Argument(help="folder with a subfolder per kind, and `free`")],
+    test: Annotated[
+        Path | None, typer.Option(help="train on PATH, measure on this folder of the same layout")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
+    count: Annotated[int, typer.Option("--folds", min=2, help="parts of a cross-validation")] = 5,
+    iterations: Annotated[int, typer.Option(min=1, help="of each training")] = (
+        defect_training.DefectRecipe.iterations
+    ),
+    pretrained: Annotated[bool, typer.Option(help="ImageNet weights in the encoder")] = True,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores")] = 0,
+    out: Annotated[Path, typer.Option(help="folder of unfinished work")] = Path(
+        "out/bench/defects"
+    ),
+) -> None:
+    """Cross-validate on PATH; interrupted, the same command goes on where it stopped."""
+    console = Console()
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    recipe = defect_training.DefectRecipe(iterations=iterations, pretrained=pretrained, seed=seed)
+    try:
+        samples = read_folder(path)
+        kinds = kinds_of(samples)
+        rounds = _rounds(samples, kinds, test, count, seed)
+        what = {"recipe": asdict(recipe), "data": fingerprint(path), "folds": count}
+        what["test"] = fingerprint(test) if test else None
+        what["source"] = source_fingerprint([perception_pkg.core])
+        journal = Journal(out / "journal.jsonl", what)
+        for name, (training, measured) in rounds.items():
+            if name in journal.records:
+                console.print(f"{name}: already measured")
+                continue
+            began = time.monotonic()
+            folder = out / name
+            model = defect_training.train(training, kinds, folder, recipe, CPU, name)
+            rows = measure(model, measured, kinds, recipe.area_px)
+            journal.add(name, {"rows": rows, "seconds": time.monotonic() - began})
+            shutil.rmtree(folder)
+            console.print(_line(name, kinds, rows), highlight=False)
+    except (DefectDataError, RunError) as error:
+        console.print(f"[red]bench defects:[/red] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    result = _summary(kinds, [row for r in journal.records.values() for row in r["rows"]])
+    result |= {
+        "folds": {n: _summary(kinds, r["rows"])["mean_iou"] for n, r in journal.records.items()},
+        "seconds": {name: record["seconds"] for name, record in journal.records.items()},
+        "recipe": asdict(recipe),
+        "trained_on": str(path),
+        "measured_on": str(test or path),
+    }
+    show(console, result)
+    if json is not None:
+        write_json(json, result)
+    journal.remove()
+
+
+def measure(
+    model: torch.nn.Module, samples: Sequence[Sample], kinds: Sequence[str], area_px: int
+) -> list[dict]:
+    """Rows of `DefectScores` for these pictures; each is seen with its three mirror images."""
+    scores = DefectScores(kinds)
+    threshold = DefectConfig(tuple(kinds)).threshold
+    for sample in samples:
+        maps, whole = defect_training.predict(model, sample.image, area_px, CPU, flips=True)
+        scores.add(sample.kind, sample.mask, label(maps, threshold), whole)
+    return scores.rows
+
+
+def show(console: Console, result: dict) -> None:
+    """Prints the figures as a table."""
+    table = Table(title=f"measured on {result['measured_on']}", title_justify="left")
+    for heading in ("kind", "pictures", "IoU", "IoU, kind right", "AUROC"):
+        table.add_column(heading, justify="left" if heading == "kind" else "right")
+    for name, kind in result["kinds"].items():
+        cells = (kind["iou"], kind["named_iou"], kind["auroc"])
+        table.add_row(name, str(kind["pictures"]), *(_figure(cell) for cell in cells))
+    whole = (result["mean_iou"], result["mean_named_iou"], result["auroc"])
+    total = sum(kind["pictures"] for kind in result["kinds"].values())
+    table.add_row(
+        "all", f"{total} + {result['free_pictures']} free", *(_figure(cell) for cell in whole)
+    )
+    console.print(table)
+
+
+def _rounds(
+    samples: list[Sample], kinds: Sequence[str], test: Path | None, count: int, seed: int
+) -> dict[str, tuple[list[Sample], list[Sample]]]:
+    """Training and measuring part of each round, by its name."""
+    if test is not None:
+        return {"test": (samples, read_folder(test, kinds))}
+    parts = folds(samples, count, seed)
+    return {
+        f"fold_{number}": (
+            [samples[i] for other in parts if other is not part for i in other],
+            [samples[i] for i in part],
+        )
+        for number, part in enumerate(parts, 1)
+    }
+
+
+def _summary(kinds: Sequence[str], rows: list[dict]) -> dict:
+    scores = DefectScores(kinds)
+    scores.rows = rows
+    return scores.summary()
+
+
+def _line(name: str, kinds: Sequence[str], rows: list[dict]) -> str:
+    figures = _summary(kinds, rows)
+    each = ", ".join(f"{kind} {_figure(v['iou'])}" for kind, v in figures["kinds"].items())
+    return f"{name}: IoU {_figure(figures['mean_iou'])} ({each}), AUROC {_figure(figures['auroc'])}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,265 @@
+"""`./run bench perception`: the three eyes on a simulated station that no training saw."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from perception_pkg.core.boxes import Found, overlaps
+from perception_pkg.core.defect_metrics import DefectScores
+from perception_pkg.core.defects import DefectFinder, label
+from perception_pkg.core.detector import OnnxDetector
+from perception_pkg.core.labels import VISIBLE, crop_truth
+from perception_pkg.core.model_folder import ModelError, write_json
+from perception_pkg.core.recordings import Frame, Recording, RecordingError
+from perception_pkg.core.regions import DEFECTS, TEXT
+from perception_pkg.core.size_rule import UNKNOWN
+from perception_pkg.core.text_fusing import FusedText, TextFuser
+from perception_pkg.core.texts import TextReader
+from perception_pkg.core.tracking import Part, Tracker
+from perception_pkg.perceive import MODELS
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.progress import ProgressView
+
+WORK = Path("out/bench/perception")
+LEVELS = np.linspace(0.5, 0.95, 10)  # of overlap, over which average precision is averaged
+TARGETS = {
+    "detector.map50_95": ">= 0.85",
+    "detector.m3_m4_confusion": "< 0.01",
+    "detector.unknown": "<= 0.05",
+    "detector.frames_per_second": ">= 15",
+    "defects.iou": ">= 0.75",
+    "defects.auroc": ">= 0.99",
+    "defects.frames_per_second": ">= 20 (regions)",
+    "text.accuracy": ">= 0.99",
+    "text.flagged": "",
+    "text.frames_per_second": ">= 6.7 (regions)",
+}
+
+
+def main(
+    seed: Annotated[int, typer.Option(min=0, help="of the station")] = 1000,
+    json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
+    cycles: Annotated[int, typer.Option(min=1, help="to record and look at")] = 6,
+    recording: Annotated[
+        Path | None, typer.Option(help="measure on this recording, in place of a new one")
+    ] = None,
+    detector: Annotated[Path, typer.Option(help="model folder")] = MODELS / "station_detector",
+    defects: Annotated[Path, typer.Option(help="model folder")] = MODELS / "station_defects",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores")] = 0,
+    out: Annotated[Path, typer.Option(help="folder of the recording")] = WORK,
+) -> None:
+    """Detector, defects and texts: how well and how fast."""
+    console = Console()
+    try:
+        eyes = (OnnxDetector(detector, threads, 0.01), DefectFinder(defects, threads))
+        reader = TextReader(threads)
+        source = Recording(recording or _record(out / f"seed_{seed}", seed, cycles))
+        tally = Tally(eyes[0].classes, eyes[1].config.kinds)
+        chosen = source.cycles[:cycles]
+        with ProgressView(console, "cycles", len(chosen)) as view:
+            for cycle in chosen:
+                _look(tally, source, cycle, *eyes, reader)
+                view.advance()
+    except (ModelError, RecordingError, subprocess.CalledProcessError) as error:
+        console.print(f"[red]bench perception:[/red] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    figures = tally.figures()
+    show(console, figures)
+    if json is not None:
+        extra = {
+            "seed": seed,
+            "recording": str(recording) if recording else None,
+            "cycles": len(chosen),
+            "frames": tally.frames,
+            "detector": eyes[0].name,
+            "defects": {"model": eyes[1].name, **tally.defects.summary()},
+            "cores": os.cpu_count(),
+            "threads": threads,
+        }
+        write_json(json, figures | {"measured": extra})
+
+
+@dataclass
+class Tally:
+    """What is counted over all pictures."""
+
+    classes: tuple[str, ...]
+    kinds: tuple[str, ...]
+    frames: int = 0
+    hits: list[np.ndarray] = field(default_factory=list)  # per box found, at each level
+    confidences: list[float] = field(default_factory=list)
+    found_classes: list[int] = field(default_factory=list)
+    true_classes: list[int] = field(default_factory=list)
+    named: dict[str, int] = field(default_factory=lambda: {"right": 0, "wrong": 0, UNKNOWN: 0})
+    texts: dict[str, int] = field(
+        default_factory=lambda: {"right": 0, "wrong": 0, "flagged": 0, "not flagged": 0}
+    )
+    seconds: dict[str, list[float]] = field(
+        default_factory=lambda: {"detector": [], "defects": [], "text": []}
+    )
+
+    def __post_init__(self) -> None:
+        self.defects = DefectScores(self.kinds)
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures under the names that TARGETS lists."""
+        sized = sum(self.named.values())
+        readable = self.texts["right"] + self.texts["wrong"]
+        unreadable = self.texts["flagged"] + self.texts["not flagged"]
+        seen = self.defects.summary()
+        return {
+            "detector.map50_95": self._map(),
+            "detector.m3_m4_confusion": self.named["wrong"] / sized if sized else None,
+            "detector.unknown": self.named[UNKNOWN] / sized if sized else None,
+            "detector.frames_per_second": self._rate("detector"),
+            "defects.iou": seen["mean_iou"],
+            "defects.auroc": seen["auroc"],
+            "defects.frames_per_second": self._rate("defects"),
+            "text.accuracy": self.texts["right"] / readable if readable else None,
+            "text.flagged": self.texts["flagged"] / unreadable if unreadable else None,
+            "text.frames_per_second": self._rate("text"),
+        }
+
+    def _map(self) -> float | None:
+        from ultralytics.utils.metrics import ap_per_class
+
+        if not self.hits or not self.true_classes:
+            return None
+        counted = ap_per_class(
+            np.stack(self.hits),
+            np.array(self.confidences),
+            np.array(self.found_classes),
+            np.array(self.true_classes),
+        )
+        return float(counted[5].mean())
+
+    def _rate(self, name: str) -> float | None:
+        return 1.0 / float(np.median(self.seconds[name])) if self.seconds[name] else None
+
+
+def _look(
+    tally: Tally,
+    source: Recording,
+    cycle: Path,
+    detector: OnnxDetector,
+    finder: DefectFinder,
+    reader: TextReader,
+) -> None:
+    config = detector.config
+    tracker = Tracker(config.classes, config.pairs, source.layout.mm_per_px)
+    fusers = [TextFuser(region) for region in source.layout.of(TEXT)]
+    inspected = source.layout.of(DEFECTS)
+    for frame in source.frames(cycle):
+        tally.frames += 1
+        with _timed(tally, "detector"):
+            found = detector.find(frame.image)
+            sure = [item for item in found if item.confidence >= config.confidence]
+            parts = tracker.update(sure)
+        _count_boxes(tally, frame, found)
+        _count_sizes(tally, frame, parts, {n for p in config.pairs for n in (p.first, p.second)})
+        if frame.number % 3:
+            continue
+        for region in inspected:
+            with _timed(tally, "defects"):
+                maps, score = finder.probabilities(region.crop(frame.image))
+            kind, mask = crop_truth(frame, region)
+            if kind is not None:
+                tally.defects.add(kind, mask > 0, label(maps, finder.config.threshold), score)
+        for fuser in fusers:
+            with _timed(tally, "text"):
+                texts = fuser.update(reader.read(frame.image, fuser.region))
+            _count_texts(tally, frame, fuser.region.name, texts)
+
+
+def _count_boxes(tally: Tally, frame: Frame, found: list[Found]) -> None:
+    """For average precision. Truth that is hardly visible neither counts nor makes a box wrong."""
+    truth = [box for box in frame.truth["boxes"] if box["class"] in tally.classes]
+    boxes = np.array([box["xyxy"] for box in truth], float).reshape(-1, 4)
+    numbers = np.array([tally.classes.index(box["class"]) for box in truth], int)
+    clear = np.array([box.get("visible", 1.0) >= VISIBLE for box in truth], bool)
+    tally.true_classes += numbers[clear].tolist()
+    taken = np.zeros((len(truth), len(LEVELS)), bool)
+    for item in found:
+        same = numbers == item.best
+        shared = overlaps(item.box[None], boxes)[0] * same if len(truth) else np.zeros(0)
+        hit = np.zeros(len(LEVELS), bool)
+        for level, least in enumerate(LEVELS):
+            free = np.where(clear & ~taken[:, level], shared, 0.0)
+            if len(free) and free.max() >= least:
+                taken[free.argmax(), level] = hit[level] = True
+        if not hit.any() and (shared[~clear] >= LEVELS[0]).any():
+            continue
+        tally.hits.append(hit)
+        tally.confidences.append(item.confidence)
+        tally.found_classes.append(item.best)
+
+
+def _count_sizes(tally: Tally, frame: Frame, parts: list[Part], sized: set[str]) -> None:
+    """Whether parts of one size are taken for the other, as the node names them."""
+    truth = [
+        box
+        for box in frame.truth["boxes"]
+        if box["class"] in sized and box.get("visible", 1.0) >= VISIBLE
+    ]
+    if not truth or not parts:
+        return
+    shared = overlaps(
+        np.array([box["xyxy"] for box in truth], float), np.stack([part.box for part in parts])
+    )
+    for row, box in enumerate(truth):
+        part = parts[int(shared[row].argmax())]
+        if shared[row].max() < 0.5 or not set(part.candidates) <= sized:
+            continue
+        right = part.name == box["class"]
+        tally.named[UNKNOWN if part.name == UNKNOWN else "right" if right else "wrong"] += 1
+
+
+def _count_texts(tally: Tally, frame: Frame, region: str, texts: list[FusedText]) -> None:
+    read = {(text.kind, text.text) for text in texts if text.readable}
+    for truth in frame.truth["texts"]:
+        if truth["region"] != region:
+            continue
+        right = (truth["kind"], truth["text"]) in read
+        if truth["readable"]:
+            tally.texts["right" if right else "wrong"] += 1
+        else:
+            others = {t["text"] for t in frame.truth["texts"] if t is not truth}
+            invented = {text for _, text in read} - others - {truth["text"]}
+            tally.texts["not flagged" if invented else "flagged"] += 1
+
+
+@contextlib.contextmanager
+def _timed(tally: Tally, name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    tally.seconds[name].append(time.perf_counter() - began)
+
+
+def _record(folder: Path, seed: int, cycles: int) -> Path:
+    """A recording of the station with this seed; one that is there is used again."""
+    command = [sys.executable, "-m", "vjepa_bringup.station", "record", str(folder)]
+    subprocess.run([*command, "--cycles", str(cycles), "--seed", str(seed)], check=True)
+    return folder
+
+
+def show(console: Console, figures: dict[str, float | None]) -> None:
+    """Prints the figures beside what is asked for."""
+    table = Table(title="perception on the simulated station", title_justify="left")
+    for heading in ("figure", "measured", "asked for"):
+        table.add_column(heading)
+    for name, target in TARGETS.items():
+        value = figures[name]
+        table.add_row(name, "-" if value is None else f"{value:.4g}", target)
+    console.print(table)

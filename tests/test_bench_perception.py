@@ -1,0 +1,92 @@
+"""How `./run bench perception` counts: right, wrong, hidden and doubtful parts, and texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from benchmarks.perception import TARGETS, Tally, _count_boxes, _count_sizes, _count_texts
+from perception_pkg.core.boxes import Found
+from perception_pkg.core.recordings import Frame
+from perception_pkg.core.text_fusing import FusedText
+from perception_pkg.core.tracking import Part
+
+CLASSES = ("screw_m3", "screw_m4")
+
+
+def frame(boxes=(), texts=()):
+    truth = {"boxes": list(boxes), "texts": list(texts)}
+    return Frame("cycle_0000", 0, 0.0, np.zeros((8, 8, 3), np.uint8), truth, np.zeros((8, 8)))
+
+
+def box(x, name="screw_m3", visible=1.0):
+    return {"class": name, "xyxy": [x, 0, x + 20, 20], "visible": visible}
+
+
+def found(x, number=0, confidence=0.9):
+    scores = np.zeros(2, np.float32)
+    scores[number] = confidence
+    return Found(np.array([x, 0, x + 20, 20], float), scores)
+
+
+def part(x, name, candidates=None):
+    corners = np.array([x, 0, x + 20, 20], float)
+    return Part(name, candidates or (name,), 0.9, 0, corners, None)
+
+
+def text(kind, content, readable=True):
+    return FusedText("label", kind, content, (), np.zeros((4, 2)), readable, True, "", 1)
+
+
+def test_exact_boxes_of_the_right_class_are_perfect():
+    tally = Tally(CLASSES, ("crack",))
+    for _ in range(5):
+        _count_boxes(tally, frame([box(0), box(40, "screw_m4")]), [found(0), found(40, 1)])
+    assert tally.figures()["detector.map50_95"] == pytest.approx(0.995, abs=0.006)
+
+
+def test_shifted_boxes_and_wrong_classes_lower_the_average_precision():
+    exact, shifted, swapped = (Tally(CLASSES, ("crack",)) for _ in range(3))
+    for _ in range(5):
+        truth = frame([box(0), box(40, "screw_m4")])
+        _count_boxes(exact, truth, [found(0), found(40, 1)])
+        _count_boxes(shifted, truth, [found(4), found(44, 1)])  # overlap 2/3
+        _count_boxes(swapped, truth, [found(0, 1), found(40, 0)])
+    figures = [t.figures()["detector.map50_95"] for t in (exact, shifted, swapped)]
+    assert figures[0] > 2 * figures[1] > 0.5
+    assert figures[2] == 0.0
+
+
+def test_a_part_that_is_hardly_visible_neither_counts_nor_makes_a_box_wrong():
+    tally = Tally(CLASSES, ("crack",))
+    _count_boxes(tally, frame([box(0), box(40, visible=0.1)]), [found(0), found(40)])
+    assert len(tally.hits) == len(tally.true_classes) == 1
+    _count_boxes(tally, frame([box(0), box(40, visible=0.1)]), [found(0)])
+    assert len(tally.true_classes) == 2
+
+
+def test_sizes_are_right_wrong_or_unknown():
+    tally = Tally(CLASSES, ("crack",))
+    truth = frame([box(0), box(40, "screw_m4"), box(80), box(120, visible=0.1)])
+    parts = [
+        part(0, "screw_m3"),
+        part(40, "screw_m3"),
+        part(80, "unknown", CLASSES),
+        part(120, "screw_m4"),
+    ]
+    _count_sizes(tally, truth, parts, set(CLASSES))
+    assert tally.named == {"right": 1, "wrong": 1, "unknown": 1}
+
+
+def test_texts_are_read_or_flagged():
+    tally = Tally(CLASSES, ("crack",))
+    good = {"region": "label", "text": "L1", "kind": "text", "readable": True}
+    smeared = {"region": "label", "text": "L2", "kind": "text", "readable": False}
+    _count_texts(tally, frame(texts=[good]), "label", [text("text", "L1")])
+    _count_texts(tally, frame(texts=[good]), "label", [text("qr", "L1")])
+    _count_texts(tally, frame(texts=[smeared]), "label", [text("text", "L7", readable=False)])
+    _count_texts(tally, frame(texts=[smeared]), "label", [text("text", "L7")])
+    _count_texts(tally, frame(texts=[smeared]), "label", [text("text", "L2")])
+    assert tally.texts == {"right": 1, "wrong": 1, "flagged": 2, "not flagged": 1}
+    figures = tally.figures()
+    assert figures["text.accuracy"] == 0.5 and figures["text.flagged"] == pytest.approx(2 / 3)
+    assert set(figures) == set(TARGETS)

@@ -1,0 +1,28 @@
+"""Promises of the parameter files: they list every parameter with the default of its dataclass."""
+
+from pathlib import Path
+
+import pytest
+from node_kit.parameters import differences, markdown
+from vjepa_planner_pkg.nodes.encoder_node import EncoderParameters
+from vjepa_planner_pkg.nodes.mpc_node import MpcNodeParameters
+from vjepa_planner_pkg.nodes.predictor_node import PredictorParameters
+
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("encoder", EncoderParameters),
+        ("predictor", PredictorParameters),
+        ("mpc", MpcNodeParameters),
+    ],
+)
+def test_the_file_agrees_with_the_dataclass(name, parameters):
+    assert differences(parameters, CONFIG / f"{name}.yaml", name) == []
+
+
+@pytest.mark.parametrize("parameters", [EncoderParameters, PredictorParameters, MpcNodeParameters])
+def test_the_readme_shows_the_table_of_the_dataclass(parameters):
+    assert markdown(parameters) in (CONFIG.parent / "README.md").read_text()

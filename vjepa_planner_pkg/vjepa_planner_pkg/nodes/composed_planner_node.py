@@ -1,0 +1,74 @@
+"""Encoder and MPC in one process: the same nodes, topics and parameters, one world model.
+
+The MPC scores candidates with the encoder's world model directly; no predictor is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from node_kit.lifecycle import run
+
+from vjepa_planner_pkg.core.mpc_io import RequestPlan
+from vjepa_planner_pkg.core.scorer import DirectScorer, check_latent
+from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
+from vjepa_planner_pkg.nodes.mpc_node import MpcNode
+from vjepa_planner_pkg.nodes.planner_client import PlanCancelled
+
+
+class SharedEncoderNode(EncoderNode):
+    """An encoder whose world model is used for planning as well."""
+
+    parts = "both"
+
+
+class DirectMpcNode(MpcNode):
+    """An MPC beside the encoder whose world model it uses."""
+
+    peers = ("encoder",)
+
+    def __init__(self, encoder: EncoderNode, **kwargs: Any):
+        self._encoder = encoder
+        super().__init__(**kwargs)
+
+    def score_source(self) -> DirectMpcNode:
+        return self
+
+    def score(self, request: RequestPlan, wanted: Callable[[], bool]) -> CancellableScorer:
+        model = self._encoder.model
+        check_latent("latent", request.latent, model)
+        check_latent("goal", request.goal, model)
+        latent, goal, state = (
+            torch.tensor(array, dtype=torch.float32)
+            for array in (request.latent.features, request.goal.features, request.state)
+        )
+        return CancellableScorer(wanted, model, latent, goal, state)
+
+
+class CancellableScorer(DirectScorer):
+    """Ends between two batches when its plan is no longer wanted."""
+
+    def __init__(self, wanted: Callable[[], bool], *scene: Any):
+        super().__init__(*scene)
+        self._wanted = wanted
+
+    def __call__(self, actions: torch.Tensor) -> torch.Tensor:
+        if not self._wanted():
+            raise PlanCancelled
+        return super().__call__(actions)
+
+
+def main() -> None:
+    nodes: list[EncoderNode] = []
+
+    def encoder() -> EncoderNode:
+        nodes.append(SharedEncoderNode())
+        return nodes[0]
+
+    run(encoder, lambda: DirectMpcNode(nodes[0]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Goals on their way through the encoder: those of the topic, and sub-goals that the MPC sends."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+
+from node_kit.lifecycle import KitNode
+from node_kit.qos import RELIABLE
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import Image
+from vjepa_interfaces.msg import Latent
+
+from vjepa_planner_pkg.core.mpc_io import Goal
+from vjepa_planner_pkg.nodes import messages
+
+_REPEAT_S = 3.0  # how soon after its return an encoder repeats the goal that is latched
+_ASK_AGAIN_S = 1.0
+_TIMES_ASKED = 5
+
+
+class GoalLatents:
+    """Receives `goal_latent`; sends pictures on `subgoal_image`, receives `subgoal_latent`."""
+
+    def __init__(
+        self,
+        node: KitNode,
+        on_goal: Callable[[Goal | str], None],
+        on_sub_goal: Callable[[int, int, Goal | str], None],
+    ):
+        """`on_goal(goal)` and `on_sub_goal(run, index, goal)` get a goal or what is wrong."""
+        self._on_goal, self._on_sub_goal = on_goal, on_sub_goal
+        self._asked: dict[int, tuple[int, int]] = {}  # by the stamp given to the picture
+        self._picture = Image()
+        self._times_asked, self._asked_s = 0, 0.0
+        self._last_ns: int | None = None
+        self._returned_s: float | None = None
+        self._pictures = node.create_publisher(Image, "subgoal_image", RELIABLE)
+        node.create_latched_subscription(Latent, "goal_latent", self._take_goal)
+        node.create_subscription(Latent, "subgoal_latent", self._take_sub_goal, RELIABLE)
+        # The two topics are discovered one by one: a question or its answer may find no reader yet.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(_ASK_AGAIN_S, self._ask_again, clock=steady)
+
+    def encode(self, run: int, index: int, picture: Image) -> None:
+        """Sends a picture to the encoder under a stamp of its own, by which the answer is known."""
+        ns = time.time_ns()
+        self._asked = {ns: (run, index)}  # an answer to an earlier question is of no use
+        self._picture = copy.copy(picture)
+        self._picture.header = messages.header(ns, picture.header.frame_id)
+        self._times_asked = 0
+        self._ask()
+
+    def returned(self, node: str) -> None:
+        """A peer is there, or there again."""
+        if node == "encoder" and self._last_ns is not None:
+            self._returned_s = time.monotonic()
+
+    def _ask(self) -> None:
+        self._times_asked += 1
+        self._asked_s = time.monotonic()
+        self._pictures.publish(self._picture)
+
+    def _ask_again(self) -> None:
+        waited_s = time.monotonic() - self._asked_s
+        if self._asked and waited_s > 0.5 * _ASK_AGAIN_S and self._times_asked < _TIMES_ASKED:
+            self._ask()
+
+    def _take_goal(self, message: Latent) -> None:
+        ns = messages.stamp_ns(message.header.stamp)
+        returned_s, self._returned_s = self._returned_s, None
+        repeated = returned_s is not None and time.monotonic() - returned_s < _REPEAT_S
+        if repeated and ns == self._last_ns:
+            return  # a restarted encoder found the old goal latched: nobody asked for it anew
+        self._last_ns = ns
+        self._on_goal(_goal(message, "goal_latent"))
+
+    def _take_sub_goal(self, message: Latent) -> None:
+        asked = self._asked.pop(messages.stamp_ns(message.header.stamp), None)
+        if asked is not None:
+            self._on_sub_goal(*asked, _goal(message, "subgoal_latent"))
+
+
+def _goal(message: Latent, name: str) -> Goal | str:
+    try:
+        return Goal(messages.to_latent(message))
+    except ValueError as error:
+        return f"{name} cannot be used: {error}"

@@ -1,0 +1,141 @@
+"""Between messages and the plain values of the MPC. What cannot be used raises ValueError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from node_kit.convert import (
+    BASE_FRAME,
+    TOOL_FRAME,
+    latent_to_msg,
+    msg_to_latent,
+    msg_to_state,
+    pose_to_msg,
+)
+from rclpy.time import Time
+from std_msgs.msg import Header
+from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerStatus
+from vjepa_interfaces.msg import Latent as LatentMsg
+from vjepa_interfaces.srv import ScoreActions
+
+from vjepa_planner_pkg.core.mpc_io import Arm, Command, Latent, Status
+from vjepa_planner_pkg.core.scorer import ScoreAnswer, ScoreRequest
+
+
+def stamp_ns(stamp: Any) -> int:
+    """builtin_interfaces/Time as nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def header(ns: int, frame: str) -> Header:
+    """A header of this stamp [ns] and frame."""
+    return Header(stamp=Time(nanoseconds=ns).to_msg(), frame_id=frame)
+
+
+def to_latent(message: LatentMsg) -> Latent:
+    """ValueError: sizes that do not fit, or numbers that are not finite."""
+    return Latent(
+        stamp_ns=stamp_ns(message.header.stamp),
+        features=msg_to_latent(message),
+        grid=(message.grid_height, message.grid_width),
+        model=message.model,
+        frame=message.header.frame_id,
+    )
+
+
+def from_latent(latent: Latent) -> LatentMsg:
+    """The inverse of `to_latent`."""
+    return latent_to_msg(
+        latent.features, latent.grid, header(latent.stamp_ns, latent.frame), latent.model
+    )
+
+
+def to_arm(message: EndEffectorState) -> Arm:
+    """ValueError: a foreign frame or another tool, or numbers that are no pose."""
+    if message.header.frame_id != BASE_FRAME or message.child_frame != TOOL_FRAME:
+        raise ValueError(
+            f"is the pose of {message.child_frame!r} in frame {message.header.frame_id!r}; "
+            f"publish {TOOL_FRAME!r} in {BASE_FRAME!r}"
+        )
+    return Arm(stamp_ns(message.header.stamp), msg_to_state(message))
+
+
+def from_command(command: Command) -> EndEffectorCommand:
+    return EndEffectorCommand(
+        header=header(command.stamp_ns, BASE_FRAME),
+        pose=pose_to_msg(command.target),
+        closedness=float(command.target[6]),
+        action=np.asarray(command.action, dtype=np.float64),
+    )
+
+
+def from_status(status: Status, now_ns: int) -> PlannerStatus:
+    """`now_ns` stands in while no image was used yet."""
+    return PlannerStatus(
+        header=header(status.stamp_ns or now_ns, BASE_FRAME),
+        state=int(status.state),
+        state_name=status.state.name.lower(),
+        reason=status.reason,
+        goal_index=int(status.goal_index),
+        goal_count=int(status.goal_count),
+        step=int(status.step),
+        max_steps=int(status.max_steps),
+        energy=float(status.energy),
+        energy_start=float(status.energy_start),
+        predicted_energy=float(status.predicted_energy),
+        planning_s=float(status.planning_s),
+        evaluations=int(status.evaluations),
+        action=np.asarray(status.action, dtype=np.float64),
+    )
+
+
+def from_score_request(request: ScoreRequest) -> ScoreActions.Request:
+    samples, horizon, _ = request.actions.shape
+    message = ScoreActions.Request(
+        latent=from_latent(request.latent),
+        goal=from_latent(request.goal),
+        state=np.array(request.state, dtype=np.float64),  # a copy: the message would keep the array
+        samples=samples,
+        horizon=horizon,
+        gradients=request.gradients,
+    )
+    message.actions.frombytes(np.ascontiguousarray(request.actions, np.float32).tobytes())
+    return message
+
+
+def to_score_request(message: ScoreActions.Request) -> ScoreRequest:
+    """ValueError: lengths that do not fit, or latents that cannot be used."""
+    count = message.samples * message.horizon * 7
+    if count == 0 or len(message.actions) != count:
+        raise ValueError(
+            f"actions hold {len(message.actions)} numbers, {message.samples} samples of horizon "
+            f"{message.horizon} need {count}"
+        )
+    actions = np.frombuffer(message.actions, np.float32)
+    return ScoreRequest(
+        latent=to_latent(message.latent),
+        goal=to_latent(message.goal),
+        state=np.asarray(message.state, dtype=np.float64),
+        actions=actions.reshape(message.samples, message.horizon, 7),
+        gradients=message.gradients,
+    )
+
+
+def fill_score_response(response: ScoreActions.Response, answer: ScoreAnswer) -> None:
+    response.success = True
+    response.energies.frombytes(np.ascontiguousarray(answer.energies, np.float32).tobytes())
+    if answer.gradients is not None:
+        response.gradients.frombytes(np.ascontiguousarray(answer.gradients, np.float32).tobytes())
+
+
+def to_score_answer(response: ScoreActions.Response, samples: int, horizon: int) -> ScoreAnswer:
+    """ValueError: lengths that do not fit."""
+    energies = np.frombuffer(response.energies, np.float32).copy()
+    gradients = np.frombuffer(response.gradients, np.float32).copy()
+    if len(energies) != samples * horizon:
+        raise ValueError(f"{len(energies)} energies for {samples} samples of horizon {horizon}")
+    return ScoreAnswer(
+        energies.reshape(samples, horizon),
+        gradients.reshape(samples, horizon, 7) if len(gradients) else None,
+    )
