@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -94,6 +95,13 @@ class RosSession:
             node.destroy_node()
         self.executor.shutdown()
         self.context.try_shutdown()
+        # Nodes and what they hold refer to each other in circles. A DDS participant that only a
+        # later collection ends goes on taking part in discovery: beyond some 20 of them, new
+        # processes were no longer found.
+        self.nodes.clear()
+        self._probe = None
+        self.context.destroy()
+        gc.collect()
 
     @property
     def probe(self) -> Node:
