@@ -1,5 +1,9 @@
 """Marks the tests that talk to ROS, so that `./run test` can repeat them with field checks on; and
-a small world model for all."""
+a small world model for all.
+
+A test with nodes that fails is tried again, at most twice, and the summary shows it (`R`): discovery
+and deadlines are at the mercy of the machine. ROS's own builds do the same (`--retest-until-pass 2`).
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "ros" in getattr(item, "fixturenames", ()) or _talks_to_ros(item.path):
             item.add_marker("ros")
+        if {"ros", "alone"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @cache

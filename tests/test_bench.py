@@ -13,6 +13,7 @@ from benchmarks.calibration import chosen, whole_numbers
 TIMEOUT_S = 240.0
 
 
+@pytest.mark.alone
 def test_no_picture_is_lost_between_two_processes(command):
     run = command("benchmarks.cli", "bench", "transport", "--seconds", 3)
     output, _ = run.communicate(timeout=TIMEOUT_S)
@@ -21,6 +22,7 @@ def test_no_picture_is_lost_between_two_processes(command):
     assert run.returncode == 0
 
 
+@pytest.mark.alone
 def test_without_the_dds_profile_pictures_are_lost_and_the_exit_code_says_so(
     command, tmp_path, monkeypatch
 ):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import av
+import pytest
 from PIL import Image
+
+pytestmark = pytest.mark.alone
 
 TIMEOUT_S = 400.0  # generous, for machines under load
 

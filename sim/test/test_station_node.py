@@ -47,8 +47,12 @@ def test_picture_calibration_and_truth_belong_together(ros):
     assert (image.encoding, image.width, image.height) == ("rgb8", 480, 360)
     assert image.header.frame_id == infos[-1].header.frame_id == "camera_optical_frame"
     np.testing.assert_allclose(np.reshape(infos[-1].k, (3, 3)), node.cycle.camera.intrinsics())
-    by_stamp = {truth["stamp_ns"]: truth for truth in truths(told)}
-    truth = by_stamp[Time.from_msg(image.header.stamp).nanoseconds]
+    stamp_ns = Time.from_msg(image.header.stamp).nanoseconds
+    found = ros.wait_for(
+        lambda: [truth for truth in truths(told) if truth["stamp_ns"] == stamp_ns],
+        "the truth of the picture",
+    )
+    truth = found[0]
     assert truth["step"] == "pick_base" and truth["cycle"] == 0
     twin = Station(4, faulty_share=0.0).cycle(0)
     difference = to_array(image).astype(int) - twin.frame(truth["frame"]).image

@@ -139,14 +139,15 @@ class RosSession:
         """Spins until `condition()` is true and returns what it gave.
 
         Raises:
-            TimeoutError: it never was; names `what` and the output of dead processes.
+            TimeoutError: it never was; names `what` and the output of all processes.
         """
         deadline = time.monotonic() + timeout_s
         while not (result := condition()):
-            failed = [n.failure for n in self.nodes if isinstance(n, KitNode) and n.failure]
-            dead = [p.describe() for p in self.processes if p.returncode is not None]
             if time.monotonic() > deadline:
-                raise TimeoutError("\n".join([f"{timeout_s:g} s without {what}", *failed, *dead]))
+                failed = [n.failure for n in self.nodes if isinstance(n, KitNode) and n.failure]
+                processes = [process.describe() for process in self.processes]
+                lines = [f"{timeout_s:g} s without {what}", *failed, *processes]
+                raise TimeoutError("\n".join(lines))
             self.executor.spin_once(timeout_sec=0.02)
         return result
 
