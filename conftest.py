@@ -1,8 +1,9 @@
 """Marks the tests that talk to ROS, so that `./run test` can repeat them with field checks on; and
 a small world model for all.
 
-A test with nodes that fails is tried again, at most twice, and the summary shows it (`R`): discovery
-and deadlines are at the mercy of the machine. ROS's own builds do the same (`--retest-until-pass 2`).
+A test with nodes that fails is tried again, at most twice, and the summary shows it (`R`):
+discovery and deadlines are at the mercy of the machine. ROS's own builds do the same
+(`--retest-until-pass 2`).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rich.console import Console
 from vjepa_interfaces.action import Calibrate
 
+from vjepa_bringup.interrupts import held_interrupts
 from vjepa_bringup.sim_planner import PlannerError, SimPlanner
 
 SERVER_S = 5.0  # until the MPC must be there
@@ -47,7 +48,13 @@ def calibrate(
                 node, spin = _simulated(stack, camera_turn_deg, out, model, mpc_params)
             else:
                 node, spin = stack.enter_context(_client(namespace))
-            result = ask(node, spin, move_m, console)
+            check_interrupt = stack.enter_context(held_interrupts())
+            result = ask(
+                node,
+                lambda done, *rest: spin(lambda: check_interrupt() or done(), *rest),
+                move_m,
+                console,
+            )
     except KeyboardInterrupt:
         console.print("interrupted: the arm holds")
         raise typer.Exit(130) from None

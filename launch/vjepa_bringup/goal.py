@@ -33,6 +33,8 @@ from vjepa_interfaces.msg import PlannerStatus
 from vjepa_interfaces.srv import RenderGoal
 from vjepa_sim.nodes.messages import CAMERA_FRAME
 
+from vjepa_bringup.interrupts import held_interrupts
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
 WAIT_S = 10.0  # for what must already run
@@ -134,12 +136,14 @@ def _session() -> Iterator[tuple[Node, Callable[..., None]]]:
     def wait_for(condition: Callable[[], Any], timeout_s: float | None, complaint: str) -> None:
         begun_s = time.monotonic()
         while not condition():
+            check_interrupt()
             if timeout_s is not None and time.monotonic() - begun_s > timeout_s:
                 raise GoalError(complaint)
             executor.spin_once(timeout_sec=0.05)
 
     try:
-        yield node, wait_for
+        with held_interrupts() as check_interrupt:
+            yield node, wait_for
     except (GoalError, ImageError) as error:
         console.print(f"[red]goal:[/red] {error}")
         raise typer.Exit(1) from None

@@ -15,6 +15,7 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from vjepa_world_model.video import VideoError, VideoReader, VideoWriter
 
 from perception_pkg.core import annotate
 from perception_pkg.core.defects import DefectFinder
@@ -24,7 +25,6 @@ from perception_pkg.core.regions import DEFECTS, TEXT, Layout, RegionError, load
 from perception_pkg.core.text_fusing import TextFuser
 from perception_pkg.core.texts import TextReader
 from perception_pkg.core.tracking import Tracker
-from perception_pkg.core.video import VideoError, VideoReader, VideoWriter
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 

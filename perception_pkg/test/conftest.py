@@ -16,7 +16,7 @@ from perception_pkg.core import unet
 from perception_pkg.core.defect_config import DefectConfig
 from perception_pkg.core.detector import DetectorConfig
 from perception_pkg.core.size_rule import SizePair
-from perception_pkg.core.video import VideoWriter
+from vjepa_world_model.video import VideoWriter
 
 CLASSES = ("screw_m3", "screw_m4", "base")
 PAIR = SizePair("screw_m3", "screw_m4", doubt=1.0)

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from perception_pkg.core.defect_data import read_folder
 from perception_pkg.core.recordings import Recording, RecordingError
-from perception_pkg.core.video import VideoReader
 from perception_pkg.label import label
 from perception_pkg.perceive import perceive
 from typer import Typer
 from typer.testing import CliRunner
+from vjepa_world_model.video import VideoReader
 
 
 @pytest.fixture(scope="module")

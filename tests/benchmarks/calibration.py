@@ -21,8 +21,8 @@ from vjepa_world_model.checkpoints import SHIPPED, choose_device
 
 from benchmarks import workers
 from benchmarks.journal import Journal, write_figures
-from benchmarks.progress import ProgressView
-from benchmarks.reach import INTERRUPTED, identity, summary
+from benchmarks.progress import ProgressView, ending_plainly
+from benchmarks.reach import identity, summary
 from benchmarks.recipe import (
     CALIBRATE,
     TRUE,
@@ -62,7 +62,7 @@ def main(
     The same command goes on where an interrupted one stopped.
     """
     console = Console()
-    try:
+    with ending_plainly(console, "bench calibration"):
         recipe = TurnedRecipe(
             seed,
             varied,
@@ -72,12 +72,6 @@ def main(
         )
         turns_deg, columns = whole_numbers(turns), chosen(variants)
         figures = evaluate(recipe, turns_deg, columns, episodes, file, console, processes)
-    except KeyboardInterrupt:
-        console.print("interrupted: the same command goes on where this one stopped")
-        raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, RuntimeError, OSError) as error:
-        console.print(f"[red]bench calibration:[/red] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
     console.print(table(figures, columns))
     console.print(f"written to {file}", highlight=False, soft_wrap=True)
 

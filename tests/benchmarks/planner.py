@@ -30,7 +30,7 @@ from vjepa_world_model.checkpoints import SHIPPED, load_world_model
 from benchmarks import contenders, energy_curves
 from benchmarks.contenders import OURS, REFERENCE, TIME_BUDGETS_MS
 from benchmarks.journal import Journal, fingerprint, source_fingerprint, write_figures
-from benchmarks.progress import ProgressView
+from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.recipe import Recipe
 
 HORIZONS = "1,2,4"
@@ -38,7 +38,6 @@ SOURCES = (vjepa_planner_pkg.core, vjepa_sim.core, vjepa_world_model)
 BARS = {"evaluations": 30.0, "wall_s": 15.0}  # times fewer than the reference
 BAR_GAP = 0.01  # of the drop from start that ours may stay above the reference
 GRADIENT_COST = "against_batches"  # which of the measured costs counts, the dearest
-INTERRUPTED = 130  # exit code, as of a program that SIGINT ended
 
 
 def main(
@@ -59,16 +58,10 @@ def main(
     The same command goes on where an interrupted one stopped.
     """
     console = Console()
-    try:
+    with ending_plainly(console, "bench planner"):
         figures = evaluate(pairs, seed, model, device, _numbers(horizons), file, console)
         plot = plot or file.with_suffix(".png")
         energy_curves.draw(figures, plot)
-    except KeyboardInterrupt:
-        console.print("interrupted: the same command goes on where this one stopped")
-        raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, RuntimeError, OSError) as error:
-        console.print(f"[red]bench planner:[/red] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
     console.print(energy_table(figures))
     console.print(budget_table(figures))
     console.print(f"written to {file} and {plot}", highlight=False, soft_wrap=True)

@@ -1,14 +1,31 @@
-"""Progress of a long measurement: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of a long measurement, as a bar or as lines, and how it ends."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
+INTERRUPTED = 130  # exit code, as of a program that SIGINT ended
+
+
+@contextmanager
+def ending_plainly(console: Console, command: str) -> Iterator[None]:
+    """Prints what ends a resumable measurement, instead of a traceback, and sets the exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted: the same command goes on where this one stopped")
+        raise typer.Exit(INTERRUPTED) from None
+    except (ValueError, RuntimeError, OSError) as error:
+        console.print(f"[red]{command}:[/red] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 class ProgressView:

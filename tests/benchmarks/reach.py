@@ -26,13 +26,12 @@ from vjepa_world_model.checkpoints import MODELS, SHIPPED, choose_device
 import benchmarks
 from benchmarks import workers
 from benchmarks.journal import Journal, fingerprint, source_fingerprint, write_figures
-from benchmarks.progress import ProgressView
+from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.recipe import METHODS, WITH_MODEL, Key, Recipe
 
 UNTRAINED = MODELS / "sim_panda_untrained_encoder"
 EPISODES, EPISODES_THROUGH_NODES = 100, 20
 SOURCES = (vjepa_planner_pkg.core, vjepa_sim.core, vjepa_world_model, benchmarks)
-INTERRUPTED = 130  # exit code, as of a program that SIGINT ended
 
 
 def main(
@@ -68,7 +67,7 @@ def main(
     The same command goes on where an interrupted one stopped.
     """
     console = Console()
-    try:
+    with ending_plainly(console, "eval reach"):
         chosen = choose_methods(methods, ros)
         recipe = Recipe(
             seed,
@@ -79,12 +78,6 @@ def main(
         )
         count = episodes or (EPISODES_THROUGH_NODES if ros else EPISODES)
         figures = evaluate(recipe, chosen, count, file, console, ros, processes, composed)
-    except KeyboardInterrupt:
-        console.print("interrupted: the same command goes on where this one stopped")
-        raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, RuntimeError, OSError) as error:
-        console.print(f"[red]eval reach:[/red] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
     console.print(table(figures, chosen))
     console.print(f"written to {file}", highlight=False, soft_wrap=True)
 

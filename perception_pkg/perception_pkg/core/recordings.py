@@ -15,9 +15,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from vjepa_world_model.video import VideoError, VideoReader
 
 from perception_pkg.core.regions import Layout, RegionError, load_layout
-from perception_pkg.core.video import VideoError, VideoReader
 
 DEFECT_KINDS = ("scratch", "crack", "missing_corner")  # mask values 1, 2, 3
 

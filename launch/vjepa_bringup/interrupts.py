@@ -1,0 +1,30 @@
+"""Interrupts that come between callbacks, not inside of them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def held_interrupts() -> Iterator[Callable[[], None]]:
+    """Yields a function that raises KeyboardInterrupt if SIGINT has come since its last call.
+
+    Raised inside of an executor, KeyboardInterrupt may leave it with a callback that never ends;
+    what is still to be sent, such as the cancel of an action, would then never be answered. For
+    the main thread.
+    """
+    came = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: came.set())
+
+    def check() -> None:
+        if came.is_set():
+            came.clear()
+            raise KeyboardInterrupt
+
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)

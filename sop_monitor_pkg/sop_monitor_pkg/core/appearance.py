@@ -1,0 +1,92 @@
+"""What the states of the work look like: a projection of latents in which states differ, the mean
+of each state there, and the latents that were seen in it.
+
+PCA, then linear discriminant analysis, both scikit-learn's: in the projection every state's latents
+have about unit covariance, so squared distances are log-likelihoods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from sop_monitor_pkg.core.phases import NO_STATE, STATES_PER_STEP
+
+COMPONENTS = 96  # of the PCA
+KEPT_PER_STATE = 60  # latents that stand for the neighbourhood of a state
+NEIGHBOURS = 3
+_FEWEST = 3  # latents, for a state to have a mean of its own
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """
+    Attributes:
+        mean: float32 [D] and basis: float32 [D, K], from latents to the space of the states.
+        centres: float32 [N, K]; NaN for a state that was never seen.
+        memory: float32 [M, K], latents of normal work, and memory_states: int64 [M], their states.
+        log_norm: of the temper; see `fits`.
+    """
+
+    mean: np.ndarray
+    basis: np.ndarray
+    centres: np.ndarray
+    memory: np.ndarray
+    memory_states: np.ndarray
+
+    def project(self, latents: np.ndarray) -> np.ndarray:
+        """float32 [T, D] -> [T, K]."""
+        return (latents - self.mean) @ self.basis
+
+    def fits(self, points: np.ndarray, temper: float) -> np.ndarray:
+        """Log-likelihood float64 [T, N] of each state, up to a constant per point.
+
+        `temper`: neighbouring pictures say nearly the same; counting each fully would be
+        overconfident.
+        """
+        squares = ((points[:, None] - self.centres[None]) ** 2).sum(-1).astype(np.float64)
+        return -0.5 * temper * np.nan_to_num(squares, nan=1e6)
+
+    def distance(self, point: np.ndarray, state: int) -> float:
+        """How far a latent is from normal ones of this state and its neighbours in the step."""
+        step = state // STATES_PER_STEP
+        near = (self.memory_states // STATES_PER_STEP == step) & (
+            np.abs(self.memory_states - state) <= 1
+        )
+        if near.sum() < NEIGHBOURS:
+            return 0.0
+        squares = ((self.memory[near] - point) ** 2).sum(-1)
+        return float(np.sqrt(np.partition(squares, NEIGHBOURS - 1)[:NEIGHBOURS].mean()))
+
+
+def learn(latents: np.ndarray, states: np.ndarray, count: int, seed: int = 0) -> Appearance:
+    """Learns from labelled latents.
+
+    Args:
+        latents: float32 [T, D]. states: int64 [T], NO_STATE: none. count: of states, N.
+    """
+    known = states != NO_STATE
+    latents, states = latents[known], states[known]
+    pca = PCA(min(COMPONENTS, *latents.shape), svd_solver="randomized", random_state=seed)
+    reduced = pca.fit_transform(latents)
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.05)
+    lda.fit(reduced, states)
+    kept = min(len(lda.classes_) - 1, reduced.shape[1])
+    scalings = lda.scalings_[:, :kept]
+    basis = (pca.components_.T @ scalings).astype(np.float32)
+    mean = (pca.mean_ + pca.components_.T @ reduced.mean(0)).astype(np.float32)
+    points = (latents - mean) @ basis
+    centres = np.full((count, kept), np.nan, np.float32)
+    rng = np.random.default_rng(seed)
+    memory, memory_states = [], []
+    for state in range(count):
+        mine = points[states == state]
+        if len(mine) >= _FEWEST:
+            centres[state] = mine.mean(0)
+        chosen = rng.permutation(len(mine))[:KEPT_PER_STATE]
+        memory.append(mine[chosen])
+        memory_states.append(np.full(len(chosen), state))
+    return Appearance(mean, basis, centres, np.concatenate(memory), np.concatenate(memory_states))

@@ -1,0 +1,145 @@
+"""The causal decoder: latents in, one after the other; steps with their beginnings out.
+
+A Viterbi search with token passing (Young, Russell & Thornton, 1989) over the phases of all steps.
+Each state keeps its best token: the score and the steps done on the way to it. What may come next
+depends on those steps, so the order is enforced while decoding. A step is told as begun once no
+token of a nearly equal score says otherwise; from then on, tokens that do are dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sop_monitor_pkg.core.order_language import OrderLanguage
+from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
+
+Path = tuple[tuple[int, float], ...]
+"""Steps (their index) with the time at which each began [s], in order."""
+
+
+@dataclass(frozen=True)
+class DecoderRules:
+    """
+    Attributes:
+        margin: by how much the log-score must exceed that of every token which says otherwise,
+            before a step is told.
+        beam: tokens that are worse than the best by more are dropped.
+    """
+
+    margin: float = 4.0
+    beam: float = 60.0
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What the decoder holds for the best after a latent.
+
+    Attributes:
+        state: the best state; see `phases`.
+        path: steps of the best token.
+        told: how many of them are certain.
+        probability: of the best token's running step, 0..1.
+    """
+
+    state: int
+    path: Path
+    told: int
+    probability: float
+
+
+class Decoder:
+    """Decodes one cycle. `lengths`: float [S, STATES_PER_STEP], mean latents in each state."""
+
+    def __init__(
+        self, language: OrderLanguage, lengths: np.ndarray, rules: DecoderRules | None = None
+    ):
+        self._language = language
+        self._rules = rules or DecoderRules()
+        count = len(language.steps)
+        self._count = count
+        stay = 1.0 - 1.0 / np.maximum(lengths.reshape(-1), 1.05)
+        self._stay, self._leave = np.log(stay), np.log(1.0 - stay)
+        self._scores = np.full(count * STATES_PER_STEP, -np.inf)
+        self._paths: list[Path] = [()] * len(self._scores)
+        self._told: Path = ()
+        self._waiting = 0.0  # log-score of not having begun
+
+    def step(self, fits: np.ndarray, time_s: float, waiting_fit: float = -np.inf) -> Belief | None:
+        """Takes the next latent.
+
+        Args:
+            fits: float [S * STATES_PER_STEP], log-likelihood of the latent in each state.
+            time_s: of its picture.
+            waiting_fit: log-likelihood that no cycle has begun yet.
+
+        Returns:
+            What is believed now; None while no cycle has begun.
+        """
+        scores, paths = self._moved(time_s)
+        scores = scores + fits
+        self._waiting += waiting_fit
+        best = scores.max()
+        top = max(best, self._waiting)
+        scores[scores < top - self._rules.beam] = -np.inf
+        self._scores, self._paths = scores - top, paths
+        self._waiting -= top
+        if not best > self._waiting + top:
+            return None
+        return self._believed()
+
+    def _moved(self, time_s: float) -> tuple[np.ndarray, list[Path]]:
+        """Scores and paths after a transition, before the latent counts."""
+        old, count = self._scores, self._count
+        scores = old + self._stay
+        paths = list(self._paths)
+        grid = old.reshape(count, STATES_PER_STEP)
+        onward = grid[:, :-1] + self._leave.reshape(count, STATES_PER_STEP)[:, :-1]
+        onward[:, PHASES - 1] += np.log(0.5)  # into the pause; else into another step
+        better = onward > scores.reshape(count, STATES_PER_STEP)[:, 1:]
+        for step, phase in zip(*np.nonzero(better)):
+            state = step * STATES_PER_STEP + phase
+            scores[state + 1], paths[state + 1] = onward[step, phase], self._paths[state]
+        self._enter(scores, paths, time_s)
+        return scores, paths
+
+    def _enter(self, scores: np.ndarray, paths: list[Path], time_s: float) -> None:
+        """Tokens that begin a step: from the end of another one, from its pause, or the first."""
+        sources = [(self._waiting, ())] if not self._told else []
+        for step in range(self._count):
+            last = step * STATES_PER_STEP + PHASES - 1
+            sources.append(
+                (self._scores[last] + self._leave[last] + np.log(0.5), self._paths[last])
+            )
+            sources.append((self._scores[last + 1] + self._leave[last + 1], self._paths[last + 1]))
+        for score, path in sources:
+            if score == -np.inf:
+                continue
+            chances = self._language.log_next(tuple(step for step, _ in path))
+            for step, chance in enumerate(chances):
+                state = step * STATES_PER_STEP
+                if score + chance > scores[state]:
+                    scores[state], paths[state] = score + chance, (*path, (step, time_s))
+
+    def _believed(self) -> Belief:
+        best = int(self._scores.argmax())
+        path = self._paths[best]
+        alive = np.flatnonzero(self._scores > -np.inf)
+        sequences = {state: tuple(step for step, _ in self._paths[state]) for state in alive}
+        while len(self._told) < len(path):
+            length = len(self._told) + 1
+            wanted = tuple(step for step, _ in path[:length])
+            others = [s for s in alive if sequences[s][:length] != wanted]
+            rival = max((self._scores[s] for s in others), default=-np.inf)
+            if len(self._told) == 0:
+                rival = max(rival, self._waiting)
+            if self._scores[best] - rival < self._rules.margin:
+                break
+            self._told = path[:length]
+            for state in others:
+                self._scores[state] = -np.inf
+            alive = np.flatnonzero(self._scores > -np.inf)
+        weights = np.exp(self._scores[alive] - self._scores[best])
+        same = np.array([sequences[s] == sequences[best] for s in alive])
+        return Belief(best, path, len(self._told), float(weights[same].sum() / weights.sum()))

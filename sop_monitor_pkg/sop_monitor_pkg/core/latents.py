@@ -1,0 +1,79 @@
+"""Pictures become latents: features of the frozen V-JEPA 2 encoder, pooled to a coarse grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from vjepa_world_model.video import VideoReader
+from vjepa_world_model.world_model import WorldModel
+
+POOLED = 4  # rows and columns that are left of the patch grid
+AT_ONCE = 16
+
+
+class Latents:
+    """Encodes single pictures, each as a clip that repeats it, as V-JEPA 2-AC does."""
+
+    def __init__(self, model: WorldModel, pooled: int = POOLED):
+        self.model = model
+        self._pooled = min(pooled, *model.grid)
+        self._side = model.image_size
+
+    @property
+    def width(self) -> int:
+        """Of a latent."""
+        return self._pooled**2 * self.model.width
+
+    def encode(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 RGB [B, H, W, 3] -> float32 [B, width].
+
+        The whole picture is squeezed into the square that the encoder sees: where things are at
+        the edge counts.
+        """
+        squares = np.stack([_squeezed(picture, self._side) for picture in pictures])
+        features = self.model.encode(squares).float()
+        rows, columns = self.model.grid
+        grid = features.reshape(len(squares), rows, columns, -1).permute(0, 3, 1, 2)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(grid, self._pooled)
+        return pooled.flatten(1).cpu().numpy()
+
+    def of_video(self, path: Path, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+        """Latents float32 [T, width] and times float64 [T] in seconds, at most `rate_hz`."""
+        times: list[float] = []
+        parts: list[np.ndarray] = []
+        with VideoReader(path) as video:
+            for batch in batches(thinned(video.frames(), rate_hz)):
+                times += [time_s for time_s, _ in batch]
+                parts.append(self.encode(np.stack([picture for _, picture in batch])))
+        return np.concatenate(parts), np.array(times)
+
+
+def thinned(
+    frames: Iterable[tuple[float, np.ndarray]], rate_hz: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """At most `rate_hz` pictures of a second, evenly."""
+    due_s = -np.inf
+    for time_s, picture in frames:
+        if time_s >= due_s - 1e-6:
+            yield time_s, picture
+            due_s = max(due_s + 1.0 / rate_hz, time_s + 0.5 / rate_hz)
+
+
+def batches(items: Iterable, size: int = AT_ONCE) -> Iterator[list]:
+    """Lists of at most `size` items."""
+    batch: list = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _squeezed(picture: np.ndarray, side: int) -> np.ndarray:
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)

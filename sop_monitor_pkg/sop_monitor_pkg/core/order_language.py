@@ -1,0 +1,50 @@
+"""How likely a step is after the steps done so far: the procedure as a language of steps."""
+
+from __future__ import annotations
+
+import math
+
+from sop_monitor_pkg.core.procedure import Procedure
+
+ESCAPE = 1e-5
+"""Probability of a step that breaks the order: people do, and evidence has to overcome this."""
+
+_LATE = 0.5  # a step whose absence has been accepted, when it is done after all
+
+
+class OrderLanguage:
+    """Log-probabilities of the next step. `escape`: 0 forbids what is not allowed."""
+
+    def __init__(self, procedure: Procedure, escape: float = ESCAPE):
+        self._procedure = procedure
+        self.steps = tuple(procedure.by_name)
+        self._escape = math.log(escape) if escape > 0.0 else -math.inf
+        self._known: dict[tuple[int, ...], list[float]] = {}
+
+    def log_next(self, done: tuple[int, ...]) -> list[float]:
+        """For each step the log-probability that it is next after these (indices, in order)."""
+        found = self._known.get(done)
+        if found is None:
+            found = self._known[done] = self._compute(done)
+        return found
+
+    def _compute(self, done: tuple[int, ...]) -> list[float]:
+        procedure, names = self._procedure, [self.steps[index] for index in done]
+        missed: set[str] = set()  # of these the absence has been accepted
+        for position, name in enumerate(names):
+            missed.update(procedure.missing_before(name, names[:position]))
+        allowed, late = [], []
+        for step in procedure.steps:
+            if step.at_most is not None and names.count(step.name) >= step.at_most:
+                continue
+            if set(procedure.missing_before(step.name, names)) - missed:
+                continue
+            if step.name in missed and step.name not in names:
+                late.append(step.name)
+            elif not any(step.name in procedure.before(later) for later in names):
+                allowed.append(step.name)
+        share = dict.fromkeys(allowed, 1.0) | dict.fromkeys(late, _LATE)
+        total = sum(share.values()) or 1.0
+        return [
+            math.log(share[name] / total) if name in share else self._escape for name in self.steps
+        ]
