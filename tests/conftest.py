@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Shells start what runs in the background with SIGINT ignored, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         return process

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 def held_interrupts() -> Iterator[Callable[[], None]]:
     """Yields a function that raises KeyboardInterrupt if SIGINT has come since its last call.
 
-    Raised inside of an executor, KeyboardInterrupt may leave it with a callback that never ends;
-    what is still to be sent, such as the cancel of an action, would then never be answered. For
-    the main thread.
+    What is still to be sent, such as the cancel of an action, then goes through an executor that
+    no exception has torn out of a callback. For the main thread.
     """
     came = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: came.set())

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import typer
 
+from sop_monitor_pkg import learn_command
 from sop_monitor_pkg.core import journal, procedure_file
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import ProcedureError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+app.command()(learn_command.learn)
+app.command()(learn_command.watch)
 
 
 @app.callback()

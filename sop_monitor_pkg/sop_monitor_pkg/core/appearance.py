@@ -1,8 +1,9 @@
 """What the states of the work look like: a projection of latents in which states differ, the mean
 of each state there, and the latents that were seen in it.
 
-PCA, then linear discriminant analysis, both scikit-learn's: in the projection every state's latents
-have about unit covariance, so squared distances are log-likelihoods.
+PCA with whitening (what tells states apart varies little in the picture as a whole), then linear
+discriminant analysis, both scikit-learn's. In the projection every state's latents have about unit
+covariance, so squared distances are log-likelihoods.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sop_monitor_pkg.core.phases import NO_STATE, STATES_PER_STEP
 
-COMPONENTS = 96  # of the PCA
+COMPONENTS = 200  # of the PCA
 KEPT_PER_STATE = 60  # latents that stand for the neighbourhood of a state
 NEIGHBOURS = 3
 _FEWEST = 3  # latents, for a state to have a mean of its own
@@ -70,14 +71,16 @@ def learn(latents: np.ndarray, states: np.ndarray, count: int, seed: int = 0) ->
     """
     known = states != NO_STATE
     latents, states = latents[known], states[known]
-    pca = PCA(min(COMPONENTS, *latents.shape), svd_solver="randomized", random_state=seed)
+    pca = PCA(
+        min(COMPONENTS, *latents.shape), whiten=True, svd_solver="randomized", random_state=seed
+    )
     reduced = pca.fit_transform(latents)
     lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.05)
     lda.fit(reduced, states)
     kept = min(len(lda.classes_) - 1, reduced.shape[1])
     scalings = lda.scalings_[:, :kept]
-    basis = (pca.components_.T @ scalings).astype(np.float32)
-    mean = (pca.mean_ + pca.components_.T @ reduced.mean(0)).astype(np.float32)
+    basis = (pca.components_.T / np.sqrt(pca.explained_variance_) @ scalings).astype(np.float32)
+    mean = pca.mean_.astype(np.float32)
     points = (latents - mean) @ basis
     centres = np.full((count, kept), np.nan, np.float32)
     rng = np.random.default_rng(seed)

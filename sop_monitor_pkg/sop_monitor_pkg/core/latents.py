@@ -20,13 +20,14 @@ class Latents:
 
     def __init__(self, model: WorldModel, pooled: int = POOLED):
         self.model = model
-        self._pooled = min(pooled, *model.grid)
+        self.pooled = min(pooled, *model.grid)
+        """Rows and columns of the pooled grid."""
         self._side = model.image_size
 
     @property
     def width(self) -> int:
         """Of a latent."""
-        return self._pooled**2 * self.model.width
+        return self.pooled**2 * self.model.width
 
     def encode(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 RGB [B, H, W, 3] -> float32 [B, width].
@@ -38,7 +39,7 @@ class Latents:
         features = self.model.encode(squares).float()
         rows, columns = self.model.grid
         grid = features.reshape(len(squares), rows, columns, -1).permute(0, 3, 1, 2)
-        pooled = torch.nn.functional.adaptive_avg_pool2d(grid, self._pooled)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(grid, self.pooled)
         return pooled.flatten(1).cpu().numpy()
 
     def of_video(self, path: Path, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:

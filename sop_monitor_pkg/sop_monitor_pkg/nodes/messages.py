@@ -25,10 +25,9 @@ def event(message: SopEvent) -> Event:
     Raises:
         EventError: an unknown type or kind, a missing step, or a probability outside 0..1.
     """
-    stamp = message.header.stamp
-    stamp_ns = stamp.sec * SECOND_NS + stamp.nanosec
+    seen_ns = stamp_ns(message.header.stamp)
     if message.type == SopEvent.CYCLE_ENDED:
-        return CycleEnded(stamp_ns)
+        return CycleEnded(seen_ns)
     if not 0.0 <= message.probability <= 1.0:  # also false for NaN
         raise EventError(f"probability is {message.probability:g}; it goes from 0 to 1")
     if message.type in (SopEvent.SUSPICION, SopEvent.SUSPICION_OVER):
@@ -36,14 +35,39 @@ def event(message: SopEvent) -> Event:
             raise EventError(f"kind is {message.kind!r}; choose one of {', '.join(Kind)}")
         active = message.type == SopEvent.SUSPICION
         score, reason = float(message.probability), message.reason
-        return Suspicion(Kind(message.kind), stamp_ns, message.step, score, reason, active)
+        return Suspicion(Kind(message.kind), seen_ns, message.step, score, reason, active)
     if not message.step:
         raise EventError("step is empty; name the step that has begun or ended")
     if message.type == SopEvent.STEP_BEGUN:
-        return StepBegun(message.step, stamp_ns, float(message.probability))
+        return StepBegun(message.step, seen_ns, float(message.probability))
     if message.type == SopEvent.STEP_ENDED:
-        return StepEnded(message.step, stamp_ns)
+        return StepEnded(message.step, seen_ns)
     raise EventError(f"type is {message.type}; SopEvent names those there are")
+
+
+def event_message(event: Event, frame_id: str = "") -> SopEvent:
+    """An event as a message; `event` reads it again."""
+    message = SopEvent()
+    message.header.stamp = time_message(event.stamp_ns)
+    message.header.frame_id = frame_id
+    match event:
+        case StepBegun():
+            message.type, message.step = SopEvent.STEP_BEGUN, event.step
+            message.probability = float(event.probability)
+        case StepEnded():
+            message.type, message.step = SopEvent.STEP_ENDED, event.step
+        case CycleEnded():
+            message.type = SopEvent.CYCLE_ENDED
+        case Suspicion():
+            message.type = SopEvent.SUSPICION if event.active else SopEvent.SUSPICION_OVER
+            message.kind, message.step = str(event.kind), event.step
+            message.probability, message.reason = float(event.score), event.reason
+    return message
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Nanoseconds since 1970."""
+    return stamp.sec * SECOND_NS + stamp.nanosec
 
 
 def alerts_message(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ament_index_python import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.lifecycle import KitNode, run
@@ -20,6 +19,7 @@ from vjepa_interfaces.msg import Alerts, SopEvent, SopState
 
 from sop_monitor_pkg.core import annunciation, overlay, procedure_file
 from sop_monitor_pkg.core.alarm_book import AlarmBook, Change
+from sop_monitor_pkg.core.examples import find_procedure
 from sop_monitor_pkg.core.journal import Journal, entries
 from sop_monitor_pkg.core.monitor import EventError, Monitor
 from sop_monitor_pkg.core.mqtt_outbox import Broker, MqttOutbox
@@ -28,7 +28,6 @@ from sop_monitor_pkg.nodes.live_picture import LivePicture
 from sop_monitor_pkg.nodes.page import Page
 from sop_monitor_pkg.nodes.parameters import SopMonitorParameters
 
-EXAMPLES = "config/procedures"
 EVENTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 """Each event counts, and a decoder may tell many at once."""
 
@@ -166,24 +165,6 @@ class SopMonitorNode(KitNode):
     def now_ns(self) -> int:
         """This moment by the node's clock."""
         return self.get_clock().now().nanoseconds
-
-
-def find_procedure(name: str) -> Path:
-    """A procedure file by its path, or an example by its name.
-
-    Raises:
-        FileNotFoundError: neither is there.
-    """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    folder = Path(__file__).resolve().parents[2] / EXAMPLES
-    if not folder.is_dir():  # installed, not linked
-        folder = Path(get_package_share_directory("sop_monitor_pkg")) / EXAMPLES
-    if (folder / f"{name}.yaml").is_file():
-        return folder / f"{name}.yaml"
-    examples = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-    raise FileNotFoundError(f"procedure {name!r} is no file and no example; there are {examples}")
 
 
 def main() -> None:

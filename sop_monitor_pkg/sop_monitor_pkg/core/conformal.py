@@ -1,0 +1,59 @@
+"""Thresholds by split conformal prediction on the per-cycle maximum.
+
+Each clean cycle gives one number, the largest of its scores. A new clean cycle is then flagged with
+a probability of at most the accepted rate, whatever the scores are, as long as clean cycles are
+exchangeable (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+ACCEPTED = 0.05
+_BEYOND = 1.05  # with too few cycles: so far above the highest of them
+
+
+def needed(accepted: float) -> int:
+    """How many clean cycles a threshold for this rate needs."""
+    return math.ceil(1.0 / accepted) - 1
+
+
+def threshold(maxima: np.ndarray, accepted: float) -> float:
+    """The smallest threshold that a new clean cycle exceeds with at most this probability.
+
+    `maxima`: float [C], of clean cycles, at least 0. With fewer than `needed`, no threshold
+    guarantees the rate; one a little above the highest is given.
+
+    Raises:
+        ValueError: no cycles, or a rate that is not between 0 and 1.
+    """
+    if not len(maxima) or not 0.0 < accepted < 1.0:
+        raise ValueError(f"{len(maxima)} clean cycles, accepted rate {accepted}")
+    ordered = np.sort(np.asarray(maxima, float))
+    rank = math.ceil((len(ordered) + 1) * (1.0 - accepted) - 1e-9)
+    if rank > len(ordered):
+        return float(ordered[-1] * _BEYOND)
+    return float(ordered[rank - 1])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Puts scores of different kinds on one scale: 0 is a usual cycle's maximum, 1 a high one's."""
+
+    usual: float
+    high: float
+
+    @classmethod
+    def of(cls, maxima: np.ndarray) -> Scale:
+        """From the maxima of one score over clean cycles."""
+        # Scores that never vary do not tell how high is high.
+        usual, high = np.quantile(maxima, (0.5, 0.9))
+        least = 0.05 * abs(usual) + 1e-6
+        return cls(float(usual), float(max(high, usual + least)))
+
+    def __call__(self, score: float) -> float:
+        """At least 0."""
+        return max(0.0, (score - self.usual) / (self.high - self.usual))

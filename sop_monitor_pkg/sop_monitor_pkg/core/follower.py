@@ -1,0 +1,251 @@
+"""Follows the work: latents and sightings in, one after the other; events for the monitor out.
+
+What the decoder tells becomes steps. Everything else is a score: how long a step takes, how long
+nothing moves, how strange the picture is, what is out of place, how defective a surface is. Each
+score has its scale and all have one threshold, from clean cycles (see `conformal`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sop_monitor_pkg.core.decoder import Belief, Decoder, DecoderRules
+from sop_monitor_pkg.core.events import CycleEnded, Event, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.kinds import Kind
+from sop_monitor_pkg.core.normal import Normal
+from sop_monitor_pkg.core.order_language import OrderLanguage
+from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
+from sop_monitor_pkg.core.places import PlaceWatch
+from sop_monitor_pkg.core.procedure import CheckKind, Procedure
+from sop_monitor_pkg.core.sightings import Sighting
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number on how unusual something is, with the alarm that it would be."""
+
+    name: str  # of the scale; see normal.SCORES
+    value: float
+    kind: Kind
+    step: str
+    reason: str
+
+
+@dataclass
+class Seen:
+    """What one latent or sighting brought: events of the order, and scores."""
+
+    events: list[Event] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+
+
+class CycleFollower:
+    """Follows one cycle. Times are seconds; `start_ns` is the stamp of second 0."""
+
+    def __init__(self, procedure: Procedure, normal: Normal, rules: DecoderRules | None = None):
+        self._procedure, self._normal = procedure, normal
+        self._steps = tuple(procedure.by_name)
+        self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, rules)
+        self._places = PlaceWatch(normal.places)
+        self._recent: deque[tuple[float, np.ndarray]] = deque()
+        self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
+        self._surfaces: dict[str, deque[float]] = {}
+        self._moved_s: float | None = None
+        self._met: set[str] = set()  # labels of the running step that were read
+        self._reads = False  # whether anybody reads texts at all
+        self._told: list[tuple[int, float]] = []
+        self._lengths: list[tuple[int, float]] = []  # of the steps that have ended
+        self.belief: Belief | None = None
+
+    @property
+    def told(self) -> list[tuple[str, float]]:
+        """Steps told so far and when each began [s]."""
+        return [(self._steps[step], begin_s) for step, begin_s in self._told]
+
+    @property
+    def running(self) -> int | None:
+        """Index of the step that was told last."""
+        return self._told[-1][0] if self._told else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step of the procedure is being done or has been."""
+        running = self.running
+        return running is not None and self._steps[running] in last_steps(self._procedure)
+
+    # Latents.
+
+    def look(self, latent: np.ndarray, time_s: float) -> Seen:
+        """Takes the latent of the picture at this time, float32 [D]."""
+        normal = self._normal
+        feature = self._with_motion(latent, time_s)
+        point = normal.appearance.project(feature[None])[0]
+        fits = normal.appearance.fits(point[None], normal.temper)[0]
+        belief = self._decoder.step(fits, time_s, self._waiting_fit(point))
+        self.belief = belief
+        seen = Seen()
+        if belief is None:
+            return seen
+        for step, begin_s in belief.path[len(self._told) : belief.told]:
+            self._begin(step, begin_s, belief.probability, seen)
+        self._score_time(belief, time_s, seen)
+        self._score_novelty(belief, point, seen)
+        return seen
+
+    def end(self, time_s: float) -> Seen:
+        """The recording or the cycle ends: the running step does, too."""
+        seen = Seen()
+        if self._told:
+            self._close(time_s, seen)
+        return seen
+
+    def _with_motion(self, latent: np.ndarray, time_s: float) -> np.ndarray:
+        """The latent and how it differs from that of `normal.motion_s` ago; [2 D]."""
+        self._recent.append((time_s, latent))
+        while len(self._recent) > 1 and self._recent[1][0] <= time_s - self._normal.motion_s + 1e-6:
+            self._recent.popleft()
+        return np.concatenate([latent, latent - self._recent[0][1]])
+
+    def _waiting_fit(self, point: np.ndarray) -> float:
+        """That no step has begun is as likely as a picture somewhat outside of all states."""
+        return -0.5 * self._normal.temper * self._normal.outside
+
+    def _begin(self, step: int, begin_s: float, probability: float, seen: Seen) -> None:
+        if self._told:
+            self._close(begin_s, seen)
+        self._told.append((step, begin_s))
+        self._moved_s = None
+        self._met = set()
+        seen.events.append(StepBegun(self._steps[step], round(begin_s * SECOND_NS), probability))
+
+    def _close(self, time_s: float, seen: Seen) -> None:
+        """The running step has ended."""
+        step, begin_s = self._told[-1]
+        name = self._steps[step]
+        length_s = max(0.0, time_s - begin_s)
+        pace = self._normal.tempo.pace(self._lengths)
+        deviation = self._normal.tempo.deviation(step, length_s, pace)
+        title = self._procedure.by_name[name].title
+        if deviation < 0.0:
+            reason = f"'{title}' took {length_s:.1f} s, far less than usual"
+            seen.scores.append(Score("fast", -deviation, Kind.TOO_FAST, name, reason))
+        self._lengths.append((step, length_s))
+        seen.events.append(StepEnded(name, round(time_s * SECOND_NS)))
+        self._check_labels(name, seen)
+
+    def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
+        running = self.running
+        if running is None or self.is_over:
+            return
+        name, begin_s = self._steps[running], self._told[-1][1]
+        pace = self._normal.tempo.pace(self._lengths)
+        deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
+        title = self._procedure.by_name[name].title
+        if deviation > 0.0:
+            reason = f"'{title}' has taken {time_s - begin_s:.1f} s, far more than usual"
+            seen.scores.append(Score("slow", deviation, Kind.TOO_SLOW, name, reason))
+        if self._moved_s is None or self._motion() > self._normal.still:
+            self._moved_s = time_s
+        still_s = time_s - self._moved_s
+        reason = f"nothing has moved for {still_s:.1f} s in '{title}'"
+        seen.scores.append(Score("still", still_s, Kind.HESITATING, name, reason))
+
+    def _motion(self) -> float:
+        """How much the latent has changed over the last `motion_s`, root mean square."""
+        return float(np.sqrt(np.mean((self._recent[-1][1] - self._recent[0][1]) ** 2)))
+
+    def _score_novelty(self, belief: Belief, point: np.ndarray, seen: Seen) -> None:
+        self._strange.append(self._normal.appearance.distance(point, belief.state))
+        if self.running is None or len(self._strange) < (self._strange.maxlen or 1):
+            return
+        name = self._steps[self.running]
+        reason = "this does not look like anything in a correct cycle"
+        value = float(np.mean(self._strange))
+        seen.scores.append(Score("strange", value, Kind.UNKNOWN_ACTION, name, reason))
+
+    # Sightings.
+
+    def see(self, sighting: Sighting) -> Seen:
+        """Takes what the eyes saw; times as of `look`."""
+        seen = Seen()
+        running = self.running
+        if running is None:
+            return seen
+        name = self._steps[running]
+        near = {running, *(step for step, _ in self._told[-2:-1])}
+        if self.belief is not None:
+            near.add(self.belief.state // STATES_PER_STEP)
+            if self.belief.state % STATES_PER_STEP >= PHASES - 1:  # the next may have begun
+                done = [step for step, _ in self.told]
+                near |= {self._steps.index(s.name) for s in self._procedure.next_steps(done)}
+        for item in self._places.take(sighting, sorted(near))[:1]:
+            kind = Kind.FOREIGN_OBJECT
+            if item.name in self._procedure.parts:
+                kind = Kind.WRONG_PART if self._mixed_up(item) else Kind.DROPPED_PART
+            reason = f"{item.name} where it never is in a correct cycle"
+            if kind is Kind.WRONG_PART:
+                reason = f"{item.name} in the place of {item.belongs}"
+            seen.scores.append(Score("place", item.distance, kind, name, reason))
+        for region, score in (sighting.scores or {}).items():
+            last = self._surfaces.setdefault(region, deque(maxlen=3))
+            last.append(score)
+            if len(last) == last.maxlen:
+                kind_ = sighting.defect_kinds.get(region, "defect")
+                reason = f"{kind_} in region '{region}'"
+                # The least of three: one picture in which a hand casts a shadow is no defect.
+                seen.scores.append(Score("surface", min(last), Kind.DEFECT, name, reason))
+        self._read(sighting)
+        return seen
+
+    def _mixed_up(self, item) -> bool:
+        """Whether parts of these two names are told apart by their size alone."""
+        plain = [re.sub(r"\d+", "#", text) for text in (item.name, item.belongs)]
+        return bool(item.belongs) and plain[0] == plain[1]
+
+    def _read(self, sighting: Sighting) -> None:
+        """Notes which labels of the running step have been read."""
+        if sighting.texts is None or self.running is None:
+            return
+        self._reads = True
+        for check in self._procedure.by_name[self._steps[self.running]].labels:
+            for text in sighting.texts:
+                fits = (text.kind == "text") == (check.kind is CheckKind.TEXT)
+                if fits and text.readable and re.fullmatch(check.value, text.text):
+                    self._met.add(check.value)
+
+    def _check_labels(self, name: str, seen: Seen) -> None:
+        """What a step asks for and nobody has read is a fault when the step has ended."""
+        labels = self._procedure.by_name[name].labels
+        missing = [check.value for check in labels if check.value not in self._met]
+        if missing and self._reads:
+            reason = f"no label reads {' or '.join(missing)}"
+            stamp_ns = seen.events[-1].stamp_ns
+            seen.events.append(Suspicion(Kind.LABEL, stamp_ns, name, reason=reason))
+
+
+def last_steps(procedure: Procedure) -> set[str]:
+    """Steps that nothing has to follow."""
+    before = set().union(*(procedure.before(step.name) for step in procedure.steps))
+    return {step.name for step in procedure.steps} - before
+
+
+def alarms(normal: Normal, seen: Seen, time_s: float) -> Iterator[Event]:
+    """The events, and a suspicion for every score beyond the threshold."""
+    yield from seen.events
+    for score in seen.scores:
+        level = normal.scales[score.name](score.value)
+        if level > normal.threshold:
+            sure = 1.0 - 0.5 * normal.threshold / level
+            yield Suspicion(score.kind, round(time_s * SECOND_NS), score.step, sure, score.reason)
+
+
+def ended(time_s: float) -> CycleEnded:
+    """The event at the end of a cycle."""
+    return CycleEnded(round(time_s * SECOND_NS))

@@ -1,0 +1,220 @@
+"""Learns normal work from recordings of correct cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sop_monitor_pkg.core import appearance, conformal, places, tempo
+from sop_monitor_pkg.core.cycle import Cycle
+from sop_monitor_pkg.core.decoder import Decoder
+from sop_monitor_pkg.core.events import StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.follower import CycleFollower
+from sop_monitor_pkg.core.normal import SCORES, Normal
+from sop_monitor_pkg.core.order_language import OrderLanguage
+from sop_monitor_pkg.core.order_watch import OrderWatch
+from sop_monitor_pkg.core.phases import NO_STATE, PHASES, STATES_PER_STEP, Segment, states_of
+from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.sightings import Sighting
+
+RATE_HZ = 5.0
+MOTION_S = 0.6
+TEMPER = 0.2
+FOLDS = 5
+ROUNDS = 2  # of aligning unlabelled cycles and learning from them
+_STILL_SHARE = 0.3  # of the usual change of a latent
+
+
+class LearningError(ValueError):
+    """Recordings from which nothing can be learned; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One correct cycle.
+
+    Attributes:
+        name: for people. latents: float32 [T, D]. times_s: float64 [T].
+        segments: its steps; None: to be aligned.
+        sightings: what the eyes saw, in order of time.
+    """
+
+    name: str
+    latents: np.ndarray
+    times_s: np.ndarray
+    segments: tuple[Segment, ...] | None
+    sightings: tuple[Sighting, ...] = ()
+
+
+def learn(
+    procedure: Procedure,
+    examples: Sequence[Example],
+    encoder: str,
+    pooled: int,
+    accepted: float = conformal.ACCEPTED,
+    advance: Callable[[str], None] = lambda doing: None,
+) -> Normal:
+    """Learns from correct cycles, of which at least one is labelled.
+
+    Thresholds rest on cycles that the judge has not learned from: each fifth is judged by what the
+    other four fifths teach (cross-conformal prediction).
+
+    Raises:
+        LearningError: nothing is labelled, or a step is never done.
+    """
+    _check(procedure, examples)
+    advance("aligning cycles without labels")
+    labelled = _aligned(procedure, examples, encoder, pooled)
+    advance("learning from all cycles")
+    normal = _base(procedure, labelled, encoder, pooled)
+    folds = min(FOLDS, len(labelled))
+    if folds < 2:
+        raise LearningError("one cycle says nothing about how cycles differ; record more")
+    maxima = np.zeros((len(labelled), len(SCORES)))
+    wrong = np.zeros(len(labelled), bool)
+    for fold in range(folds):
+        advance(f"judging cycles by the others, part {fold + 1} of {folds}")
+        held = range(fold, len(labelled), folds)
+        others = [e for i, e in enumerate(labelled) if i not in held]
+        judge = _base(procedure, others, encoder, pooled)
+        for index in held:
+            maxima[index], wrong[index] = judge_cycle(procedure, judge, labelled[index])
+    return normal.calibrated(maxima, wrong, accepted)
+
+
+def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> tuple[np.ndarray, bool]:
+    """The largest of each score, float64 [len(SCORES)], and whether the order looks wrong."""
+    maxima = np.zeros(len(SCORES))
+    watch, cycle, wrong = OrderWatch(procedure), Cycle(), False
+    for _, seen in play(procedure, normal, example):
+        for score in seen.scores:
+            index = SCORES.index(score.name)
+            maxima[index] = max(maxima[index], score.value)
+        for event in seen.events:
+            if isinstance(event, StepBegun) and cycle.begin(event.step, event.stamp_ns):
+                wrong |= bool(watch.step_begun(cycle, event.stamp_ns))
+            elif isinstance(event, StepEnded):
+                cycle.end(event.stamp_ns)
+            elif isinstance(event, Suspicion):
+                wrong = True
+    wrong |= any(s.kind == "skipped" for s in watch.cycle_ended(cycle, 0))
+    return maxima, wrong
+
+
+def play(procedure: Procedure, normal: Normal, example: Example):
+    """Follows a recorded cycle as if it were live: yields (time [s], Seen) in order."""
+    follower = CycleFollower(procedure, normal)
+    sightings = list(example.sightings)
+    for latent, time_s in zip(example.latents, example.times_s):
+        while sightings and sightings[0].time_s <= time_s + 1e-6:
+            sighting = sightings.pop(0)
+            yield sighting.time_s, follower.see(sighting)
+        yield float(time_s), follower.look(latent, float(time_s))
+    end_s = float(example.times_s[-1])
+    yield end_s, follower.end(end_s)
+
+
+def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segment, ...]:
+    """The most likely segments of a correct cycle; empty if none fits."""
+    features = with_motion(example.latents, example.times_s, normal.motion_s)
+    fits = normal.appearance.fits(normal.appearance.project(features), normal.temper)
+    decoder = Decoder(OrderLanguage(procedure, escape=0.0), normal.lengths)
+    belief = None
+    for fit, time_s in zip(fits, example.times_s):
+        outside = -0.5 * normal.temper * normal.outside
+        belief = decoder.step(fit, float(time_s), outside)
+    if belief is None:
+        return ()
+    begins = [begin_s for _, begin_s in belief.path]
+    ends = [*begins[1:], float(example.times_s[-1])]
+    return tuple(
+        Segment(normal.steps[step], begin_s, max(end_s, begin_s + 1e-3))
+        for (step, begin_s), end_s in zip(belief.path, ends)
+    )
+
+
+def with_motion(latents: np.ndarray, times_s: np.ndarray, motion_s: float) -> np.ndarray:
+    """float32 [T, 2 D]: latents, and how they differ from those of `motion_s` before."""
+    before = np.searchsorted(times_s, times_s - motion_s + 1e-6, side="right") - 1
+    return np.concatenate([latents, latents - latents[np.maximum(before, 0)]], axis=1)
+
+
+def _check(procedure: Procedure, examples: Sequence[Example]) -> None:
+    labelled = [e for e in examples if e.segments]
+    if not labelled:
+        raise LearningError(
+            "no cycle says when its steps begin and end; label at least one: a JSON file beside "
+            'the video, {"steps": [{"step": NAME, "begin_s": 0.0, "end_s": 2.5}, ...]}'
+        )
+    done = {segment.step for e in labelled for segment in e.segments or ()}
+    missing = [step.name for step in procedure.steps if step.name not in done]
+    if missing:
+        raise LearningError(f"no labelled cycle does {', '.join(missing)}; label one that does")
+
+
+def _aligned(
+    procedure: Procedure, examples: Sequence[Example], encoder: str, pooled: int
+) -> list[Example]:
+    """The examples with segments for all; a cycle that fits no correct order is left out."""
+    known = [e for e in examples if e.segments]
+    unknown = [e for e in examples if not e.segments]
+    found: list[Example] = []
+    for _ in range(ROUNDS if unknown else 0):
+        normal = _base(procedure, [*known, *found], encoder, pooled)
+        aligned = [replace(e, segments=align(procedure, normal, e)) for e in unknown]
+        found = [e for e in aligned if e.segments]
+    return [*known, *found]
+
+
+def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, pooled: int) -> Normal:
+    """What is learned from cycles whose steps are known; without thresholds."""
+    steps = tuple(procedure.by_name)
+    features, states, moves = [], [], []
+    for example in examples:
+        feature = with_motion(example.latents, example.times_s, MOTION_S)
+        features.append(feature)
+        states.append(states_of(example.segments or (), example.times_s, steps))
+        moves.append(np.sqrt((feature[:, example.latents.shape[1] :] ** 2).mean(1)))
+    count = len(steps) * STATES_PER_STEP
+    look = appearance.learn(np.concatenate(features), np.concatenate(states), count)
+    segments = [example.segments or () for example in examples]
+    return Normal(
+        procedure=procedure.name,
+        steps=steps,
+        encoder=encoder,
+        pooled=pooled,
+        rate_hz=RATE_HZ,
+        motion_s=MOTION_S,
+        temper=TEMPER,
+        outside=2.0 * look.basis.shape[1],
+        still=_STILL_SHARE * float(np.median(np.concatenate(moves))),
+        appearance=look,
+        tempo=tempo.learn(segments, steps),
+        places=places.learn((e.sightings, _running(e, steps)) for e in examples if e.sightings),
+        lengths=_lengths(segments, steps),
+    )
+
+
+def _running(example: Example, steps: Sequence[str]) -> list[int]:
+    """Index of the step at each sighting, or -1."""
+    times = np.array([sighting.time_s for sighting in example.sightings])
+    states = states_of(example.segments or (), times, steps)
+    return [int(s) // STATES_PER_STEP if s != NO_STATE else -1 for s in states]
+
+
+def _lengths(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> np.ndarray:
+    """Mean number of latents in each state, float64 [S, STATES_PER_STEP]."""
+    lengths = np.zeros((len(steps), STATES_PER_STEP))
+    for index, name in enumerate(steps):
+        own = [s.length_s for cycle in cycles for s in cycle if s.step == name]
+        gaps = [
+            max(0.0, after.begin_s - before.end_s)
+            for cycle in cycles
+            for before, after in zip(cycle, cycle[1:])
+            if before.step == name
+        ]
+        lengths[index, :PHASES] = (np.mean(own) if own else 1.0) * RATE_HZ / PHASES
+        lengths[index, PHASES] = (np.mean(gaps) if gaps else 1.0) * RATE_HZ
+    return np.maximum(lengths, 1.0)

@@ -1,0 +1,170 @@
+"""What normal work is, as learned from recordings; a folder of numbers, no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from sop_monitor_pkg.core import conformal
+from sop_monitor_pkg.core.appearance import Appearance
+from sop_monitor_pkg.core.conformal import Scale
+from sop_monitor_pkg.core.places import Places
+from sop_monitor_pkg.core.tempo import Tempo
+
+FORMAT = "vjepa-ros normal work 1"
+SCORES = ("slow", "fast", "still", "strange", "place", "surface")
+
+
+class NormalError(ValueError):
+    """A folder that holds no usable model; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Normal:
+    """
+    Attributes:
+        procedure: its name. steps: their names, in the order that indices count.
+        encoder: name of the world model whose latents these are. pooled: see `Latents`.
+        rate_hz: latents per second. motion_s: see `CycleFollower`.
+        temper, outside: of the log-likelihoods; see `Appearance.fits`.
+        still: change of the latent below which nothing moves.
+        appearance, tempo, places: what was learned.
+        lengths: float64 [S, STATES_PER_STEP], mean number of latents in each state.
+        maxima: float64 [C, len(SCORES)], the largest score of each clean cycle, judged by what the
+            others taught; out_of_order: bool [C], whether the decoder saw a mistake in it.
+        accepted: share of clean cycles that may be flagged. threshold: of scaled scores.
+    """
+
+    procedure: str
+    steps: tuple[str, ...]
+    encoder: str
+    pooled: int
+    rate_hz: float
+    motion_s: float
+    temper: float
+    outside: float
+    still: float
+    appearance: Appearance
+    tempo: Tempo
+    places: Places
+    lengths: np.ndarray
+    maxima: np.ndarray = field(default_factory=lambda: np.zeros((0, len(SCORES))))
+    out_of_order: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    accepted: float = conformal.ACCEPTED
+    threshold: float = np.inf
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+
+    @property
+    def cycles(self) -> int:
+        """Clean cycles that thresholds rest on."""
+        return len(self.maxima)
+
+    def calibrated(self, maxima: np.ndarray, out_of_order: np.ndarray, accepted: float) -> Normal:
+        """The same with thresholds from these clean cycles.
+
+        A cycle in which the decoder saw a mistake of the order is flagged at any threshold.
+        """
+        scales = {name: Scale.of(maxima[:, i]) for i, name in enumerate(SCORES)}
+        highest = np.array(
+            [max(scales[name](value) for name, value in zip(SCORES, row)) for row in maxima]
+        )
+        highest[out_of_order] = max(highest.max(), 1.0) * 2.0
+        threshold = conformal.threshold(highest, accepted)
+        return replace(
+            self, maxima=maxima, out_of_order=out_of_order, accepted=accepted,
+            threshold=max(threshold, 1e-9), scales=scales,
+        )  # fmt: skip
+
+    def save(self, folder: Path) -> Path:
+        """Writes `normal.json` and `normal.safetensors`, replacing older ones at once."""
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {
+            "format": FORMAT,
+            "procedure": self.procedure,
+            "steps": list(self.steps),
+            "encoder": self.encoder,
+            "pooled": self.pooled,
+            "rate_hz": self.rate_hz,
+            "motion_s": self.motion_s,
+            "temper": self.temper,
+            "outside": self.outside,
+            "still": self.still,
+            "classes": list(self.places.classes),
+            "scores": list(SCORES),
+            "accepted": self.accepted,
+            "threshold": self.threshold,
+            "cycles": self.cycles,
+            "needed": conformal.needed(self.accepted),
+        }
+        part = folder / "normal.safetensors.part"
+        save_file({k: np.ascontiguousarray(v) for k, v in self._tensors().items()}, part)
+        text = folder / "normal.json.part"
+        text.write_text(json.dumps(about, indent=1))
+        part.replace(folder / "normal.safetensors")
+        text.replace(folder / "normal.json")
+        return folder
+
+    def _tensors(self) -> dict[str, np.ndarray]:
+        look, places, tempo = self.appearance, self.places, self.tempo
+        return {
+            "appearance.mean": look.mean,
+            "appearance.basis": look.basis,
+            "appearance.centres": look.centres,
+            "appearance.memory": look.memory,
+            "appearance.memory_states": look.memory_states,
+            "tempo.log_means": tempo.log_means,
+            "tempo.log_spreads": tempo.log_spreads,
+            "places.points": places.points,
+            "places.steps": places.steps,
+            "places.kinds": places.kinds,
+            "lengths": self.lengths,
+            "maxima": self.maxima,
+            "out_of_order": self.out_of_order,
+        }
+
+
+def load(folder: Path) -> Normal:
+    """Reads what `Normal.save` wrote.
+
+    Raises:
+        NormalError: missing or damaged files, or of another format.
+    """
+    try:
+        about = json.loads((folder / "normal.json").read_text())
+        if about.get("format") != FORMAT or about.get("scores") != list(SCORES):
+            raise NormalError(f"{folder}/normal.json is of another format; learn anew")
+        t = load_file(folder / "normal.safetensors")
+        normal = Normal(
+            procedure=about["procedure"],
+            steps=tuple(about["steps"]),
+            encoder=about["encoder"],
+            pooled=about["pooled"],
+            rate_hz=about["rate_hz"],
+            motion_s=about["motion_s"],
+            temper=about["temper"],
+            outside=about["outside"],
+            still=about["still"],
+            appearance=Appearance(
+                *(t[f"appearance.{n}"] for n in ("mean", "basis", "centres", "memory")),
+                t["appearance.memory_states"],
+            ),
+            tempo=Tempo(t["tempo.log_means"], t["tempo.log_spreads"]),
+            places=Places(
+                tuple(about["classes"]), t["places.points"], t["places.steps"], t["places.kinds"]
+            ),
+            lengths=t["lengths"],
+        )
+        return normal.calibrated(t["maxima"], t["out_of_order"], about["accepted"])
+    except NormalError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise NormalError(
+            f"{folder} holds no usable model of normal work ({error}); "
+            "make one with ./run sop learn"
+        ) from None

@@ -1,0 +1,123 @@
+"""Where the eyes see parts in normal work: for each step and class the places of its boxes.
+
+A part that stays where its class has never been in this step, or the step before or after it, is
+told. Where a part of another class belongs there, the wrong part was taken; a thing that is no
+part of the procedure is foreign; any other has been dropped or put down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
+
+KEPT = 150  # places of a class in a step
+LASTING_S = 0.5  # as long as a part must be out of place
+FARTHEST = 0.5  # distances are counted up to here, in picture widths
+_STILL = 0.012  # between two sightings, in picture widths: carried parts move more
+
+
+@dataclass(frozen=True)
+class Misplaced:
+    """A part out of place: how far from a normal place [picture widths], and its class's number.
+
+    `belongs`: a class that is normally there; empty: none.
+    """
+
+    name: str
+    distance: float
+    belongs: str = ""
+
+
+@dataclass(frozen=True)
+class Places:
+    """
+    Attributes:
+        classes: names of what the eyes can see, in the order of their numbers.
+        points: float32 [M, 2], centres of boxes [picture widths].
+        steps, kinds: int64 [M], the step and class of each.
+    """
+
+    classes: tuple[str, ...] = ()
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    kinds: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def misplaced(self, part: SeenPart, steps: Sequence[int]) -> Misplaced:
+        """How far a part is from where its class may be during these steps."""
+        point = np.array(part.centre, np.float32)
+        here = np.isin(self.steps, steps)
+        far = np.full(len(self.classes), FARTHEST)
+        for kind in range(len(self.classes)):
+            normal = self.points[here & (self.kinds == kind)]
+            if len(normal):
+                far[kind] = min(FARTHEST, float(np.hypot(*(normal - point).T).min()))
+        if part.name not in self.classes:
+            return Misplaced(part.name, FARTHEST)
+        own = self.classes.index(part.name)
+        nearest = int(far.argmin())
+        belongs = self.classes[nearest] if far[nearest] < far[own] else ""
+        return Misplaced(part.name, float(far[own]), belongs)
+
+
+class PlaceWatch:
+    """Follows parts from sighting to sighting; says which are out of place, and stay there."""
+
+    def __init__(self, places: Places):
+        self._places = places
+        self._since: dict[int, tuple[float, SeenPart]] = {}
+
+    def take(self, sighting: Sighting, steps: Sequence[int]) -> list[Misplaced]:
+        """What has lain at one place for LASTING_S, with its distance, the farthest first."""
+        if sighting.parts is None:
+            return []
+        found = []
+        since: dict[int, tuple[float, SeenPart]] = {}
+        for part in sighting.parts:
+            if part.name == UNKNOWN or part.track < 0:
+                continue
+            begun_s, where = self._since.get(part.track, (sighting.time_s, part))
+            moved = np.hypot(*np.subtract(part.centre, where.centre))
+            if moved > _STILL or part.name != where.name:
+                begun_s, where = sighting.time_s, part
+            since[part.track] = begun_s, where
+            if sighting.time_s - begun_s >= LASTING_S:
+                found.append(self._places.misplaced(part, steps))
+        self._since = since
+        return sorted(found, key=lambda item: -item.distance)
+
+
+def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int = 0) -> Places:
+    """Learns from sightings of correct cycles, each with the running step (index; -1: none)."""
+    gathered: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for sightings, steps in cycles:
+        for sighting, step in zip(sightings, steps, strict=True):
+            for part in sighting.parts or ():
+                if part.name != UNKNOWN:
+                    gathered.setdefault((step, part.name), []).append(part.centre)
+    classes = tuple(sorted({name for _, name in gathered}))
+    rng = np.random.default_rng(seed)
+    points, steps_, kinds = [], [], []
+    for (step, name), centres in sorted(gathered.items()):
+        chosen = _spread(np.array(centres, np.float32), KEPT, rng)
+        points.append(chosen)
+        steps_.append(np.full(len(chosen), step))
+        kinds.append(np.full(len(chosen), classes.index(name)))
+    if not points:
+        return Places(classes)
+    return Places(classes, np.concatenate(points), np.concatenate(steps_), np.concatenate(kinds))
+
+
+def _spread(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `count` of the points that cover them all: each next one is the farthest."""
+    if len(points) <= count:
+        return points
+    chosen = [int(rng.integers(len(points)))]
+    far = np.hypot(*(points - points[chosen[0]]).T)
+    while len(chosen) < count and far.max() > 0.0:
+        chosen.append(int(far.argmax()))
+        far = np.minimum(far, np.hypot(*(points - points[chosen[-1]]).T))
+    return points[chosen]

@@ -1,0 +1,59 @@
+"""How long steps take: learned times, relative to the pace of the cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sop_monitor_pkg.core.phases import Segment
+
+_SPREAD = 0.08  # least standard deviation of the logarithm of a time
+_PACE_PRIOR = 3.0  # steps that the usual pace counts as
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """
+    Attributes:
+        log_means, log_spreads: float64 [S], of the time of each step [log s] at a pace of 1.
+    """
+
+    log_means: np.ndarray
+    log_spreads: np.ndarray
+
+    def deviation(self, step: int, length_s: float, pace: float) -> float:
+        """By how many standard deviations a step is longer than usual at this pace."""
+        usual = self.log_means[step] + pace
+        return float((np.log(max(length_s, 1e-3)) - usual) / self.log_spreads[step])
+
+    def pace(self, done: Sequence[tuple[int, float]]) -> float:
+        """How much longer than usual the steps of this cycle took, as a logarithm.
+
+        `done`: index and time [s] of each. The median counts, shrunk to 0 while few are done.
+        """
+        if not done:
+            return 0.0
+        ratios = [np.log(max(length_s, 1e-3)) - self.log_means[step] for step, length_s in done]
+        return float(np.median(ratios) * len(ratios) / (len(ratios) + _PACE_PRIOR))
+
+
+def learn(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> Tempo:
+    """Learns from the segments of correct cycles; a step never done has an unlimited spread."""
+    raw = [[(steps.index(s.step), s.length_s) for s in cycle] for cycle in cycles]
+    means = np.zeros(len(steps))
+    for step in range(len(steps)):
+        logs = [np.log(length_s) for cycle in raw for s, length_s in cycle if s == step]
+        means[step] = np.median(logs) if logs else 0.0
+    flat = Tempo(means, np.ones(len(steps)))
+    spreads = np.full(len(steps), 1e3)
+    rests: list[list[float]] = [[] for _ in steps]
+    for cycle in raw:
+        for position, (step, length_s) in enumerate(cycle):
+            pace = flat.pace(cycle[:position])  # as it is known while the step runs
+            rests[step].append(np.log(length_s) - means[step] - pace)
+    for step, rest in enumerate(rests):
+        if rest:
+            spreads[step] = max(_SPREAD, float(np.sqrt(np.mean(np.square(rest)))))
+    return Tempo(means, spreads)

@@ -1,0 +1,81 @@
+"""Watches a recorded cycle as the live monitor would: steps, state and alarms, in video time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sop_monitor_pkg.core import follower
+from sop_monitor_pkg.core.alarm_book import AlarmBook, AlarmRules, Change
+from sop_monitor_pkg.core.alarm_table import Alarm
+from sop_monitor_pkg.core.events import StepBegun
+from sop_monitor_pkg.core.follower import SECOND_NS, Seen
+from sop_monitor_pkg.core.journal import Journal
+from sop_monitor_pkg.core.learning import Example, play
+from sop_monitor_pkg.core.monitor import Monitor
+from sop_monitor_pkg.core.normal import Normal
+from sop_monitor_pkg.core.procedure import Procedure
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """A step that has begun: at `begin_s` in the video, told at `told_s`."""
+
+    step: str
+    begin_s: float
+    told_s: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class AlarmLine:
+    """A change of an alarm at `time_s`: `raised`, `reclassified`, `evidence` ..."""
+
+    change: str
+    time_s: float
+    alarm: Alarm
+
+
+def watch(
+    procedure: Procedure, normal: Normal, example: Example, rules: AlarmRules | None = None
+) -> Iterator[StepLine | AlarmLine]:
+    """Steps and alarms of one cycle, in order."""
+    return judge(procedure, normal, play(procedure, normal, example), rules)
+
+
+def judge(
+    procedure: Procedure,
+    normal: Normal,
+    seen: Iterable[tuple[float, Seen]],
+    rules: AlarmRules | None = None,
+) -> Iterator[StepLine | AlarmLine]:
+    """As `watch`, of a cycle that was followed already: `seen` as `learning.play` gives it."""
+    with tempfile.TemporaryDirectory() as folder:
+        changes: list[Change] = []
+        journal = Journal(Path(folder) / "journal.db")
+        try:
+            book = AlarmBook(procedure, journal, changes.append, rules)
+            monitor = Monitor(procedure, book)
+            time_s = 0.0
+            for time_s, found in seen:
+                now_ns = round(time_s * SECOND_NS)
+                for event in follower.alarms(normal, found, time_s):
+                    monitor.take(event, now_ns)
+                    if isinstance(event, StepBegun):
+                        begin_s = event.stamp_ns / SECOND_NS
+                        yield StepLine(event.step, begin_s, time_s, event.probability)
+                monitor.tick(now_ns)
+                yield from _lines(changes, time_s)
+            monitor.take(follower.ended(time_s), round(time_s * SECOND_NS))
+            yield from _lines(changes, time_s)
+        finally:
+            journal.close()
+
+
+def _lines(changes: list[Change], time_s: float) -> Iterator[AlarmLine]:
+    for change in changes:
+        if change.alarm is not None and change.entry.kind != "cleared":
+            yield AlarmLine(change.entry.kind, time_s, change.alarm)
+    changes.clear()

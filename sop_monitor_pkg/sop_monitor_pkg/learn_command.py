@@ -1,0 +1,165 @@
+"""`./run sop learn` and `./run sop watch`: normal work from recordings, and a video against it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from vjepa_world_model.checkpoints import CheckpointError, load_world_model
+from vjepa_world_model.stored import SHIPPED
+from vjepa_world_model.video import VideoError
+
+from sop_monitor_pkg.core import conformal, cycle_store, normal, procedure_file
+from sop_monitor_pkg.core.cycle_recordings import CycleRecording, RecordingError, find
+from sop_monitor_pkg.core.cycle_store import StoreError
+from sop_monitor_pkg.core.examples import find_procedure
+from sop_monitor_pkg.core.latents import Latents
+from sop_monitor_pkg.core.learning import Example, LearningError
+from sop_monitor_pkg.core.learning import learn as learn_normal
+from sop_monitor_pkg.core.normal import Normal, NormalError
+from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.procedure_file import ProcedureError
+from sop_monitor_pkg.core.reader import read_cycle
+from sop_monitor_pkg.core.sightings import SightingError
+from sop_monitor_pkg.core.watching import StepLine
+from sop_monitor_pkg.core.watching import watch as watch_cycle
+
+OUT = Path("out/sop/normal")
+PROBLEMS = (
+    CheckpointError, FileNotFoundError, LearningError, NormalError, ProcedureError,
+    RecordingError, SightingError, StoreError, VideoError,
+)  # fmt: skip
+console = Console(highlight=False, soft_wrap=True)
+
+
+def learn(
+    recordings: list[Path] = typer.Argument(help="folders of correct cycles; see docs/sop.md"),
+    procedure: str = typer.Option("station", help="procedure file, or the name of an example"),
+    out: Path = typer.Option(OUT, help="folder of the model; what it holds is learned again"),
+    encoder: Path = typer.Option(SHIPPED, help="world model whose encoder is used"),
+    device: str = typer.Option("auto", help="auto, cpu, cuda ..."),
+    accepted: float = typer.Option(
+        conformal.ACCEPTED, min=0.001, max=0.5, help="share of clean cycles that may raise an alarm"
+    ),
+) -> None:
+    """Learn normal work from correct cycles; again with new ones, and all are learned from.
+
+    Steps may be labelled in one cycle only; the others are aligned. An interrupted reading goes on.
+    """
+    try:
+        rules = procedure_file.load(find_procedure(procedure))
+        cycles = [cycle for cycle in find(recordings, rules) if cycle.clean is not False]
+        if not cycles:
+            raise RecordingError("every cycle there has a fault; learn from correct ones")
+        model = load_world_model(encoder, device, parts="encoder")
+        latents = Latents(model)
+        store = out / "cycles"
+        _read(cycles, latents, store)
+        examples = _stored(store, model.name)
+        with console.status("learning") as status:
+            found = learn_normal(
+                rules, examples, str(encoder), latents.pooled, accepted, status.update
+            )
+        found.save(out)
+    except PROBLEMS as error:
+        _fail("learn", error)
+    console.print(report(found))
+    console.print(f"written to {out}; watch a video with ./run sop watch VIDEO --normal {out}")
+
+
+def watch(
+    video: Path = typer.Argument(help="of one cycle"),
+    normal_work: Path = typer.Option(OUT, "--normal", help="folder that ./run sop learn wrote"),
+    procedure: str = typer.Option("station", help="procedure file, or the name of an example"),
+    eyes: Path | None = typer.Option(
+        None, help="results.jsonl of ./run perceive; without, latents only"
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda ..."),
+    out: Path | None = typer.Option(None, "--json", help="write the lines to this file, too"),
+) -> None:
+    """Follow the work in a video: steps as they begin, and alarms. Exit code 2: there were some."""
+    try:
+        rules = procedure_file.load(find_procedure(procedure))
+        known = normal.load(normal_work)
+        check_fits(known, rules)
+        model = load_world_model(known.encoder, device, parts="encoder")
+        cycle = CycleRecording(video.stem, video, None, eyes)
+        example = read_cycle(cycle, Latents(model, known.pooled), known.rate_hz)
+    except PROBLEMS as error:
+        _fail("watch", error)
+    lines, alarms = [], 0
+    for line in watch_cycle(rules, known, example):
+        if isinstance(line, StepLine):
+            title = rules.by_name[line.step].title
+            console.print(f"{line.begin_s:7.1f} s  {line.step}: {title}")
+        else:
+            alarms += line.change == "raised"
+            what = f"{line.alarm.kind} in {line.alarm.step}" if line.alarm.step else line.alarm.kind
+            console.print(f"[red]{line.time_s:7.1f} s  {line.change}: {what}; {line.alarm.reason}")
+        lines.append({"line": type(line).__name__, **asdict(line)})
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("".join(json.dumps(line, default=str) + "\n" for line in lines))
+    console.print(f"{alarms} alarms")
+    if alarms:
+        raise typer.Exit(2)
+
+
+def report(found: Normal) -> str:
+    """What was learned, in words."""
+    need = conformal.needed(found.accepted)
+    lines = [
+        f"learned from {found.cycles} clean cycles; the order looked wrong in "
+        f"{int(found.out_of_order.sum())} of them",
+        f"accepted: alarms in {found.accepted:.1%} of clean cycles, which needs {need} cycles",
+    ]
+    if found.cycles < need:
+        lines.append(
+            f"{need - found.cycles} more are needed: until then more clean cycles may be flagged, "
+            f"{1 / (found.cycles + 1):.1%} is what {found.cycles} cycles can promise"
+        )
+    names = ", ".join(f"{name} {scale.high:.2f}" for name, scale in found.scales.items())
+    lines.append(f"threshold {found.threshold:.2f}; high in clean cycles: {names}")
+    return "\n".join(lines)
+
+
+def check_fits(known: Normal, rules: Procedure) -> None:
+    """Raises NormalError if the model was learned for another procedure."""
+    if known.steps != tuple(rules.by_name):
+        raise NormalError(
+            f"the model was learned for procedure {known.procedure} with the steps "
+            f"{', '.join(known.steps)}, not for {rules.name}; learn anew with ./run sop learn"
+        )
+
+
+def _read(cycles: Sequence[CycleRecording], latents: Latents, store: Path) -> None:
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("reading cycles", total=len(cycles))
+        for cycle in cycles:
+            path = store / f"{re.sub(r'[^A-Za-z0-9_-]', '_', cycle.name)}.npz"
+            if not path.is_file():
+                example = read_cycle(cycle, latents)
+                cycle_store.save(path, example, latents.model.name)
+            progress.advance(bar)
+
+
+def _stored(store: Path, encoder: str) -> list[Example]:
+    """All cycles of a store; raises StoreError if another encoder made some."""
+    found = []
+    for path in sorted(store.glob("*.npz")):
+        example, by = cycle_store.load(path)
+        if by != encoder:
+            raise StoreError(f"{path} was made with {by}, not {encoder}; give another --out")
+        found.append(example)
+    return found
+
+
+def _fail(command: str, error: Exception) -> None:
+    console.print(f"[red]sop {command}:[/red] {error}")
+    raise typer.Exit(1) from None

@@ -1,0 +1,134 @@
+"""Follows the work with the frozen encoder and the eyes; tells the monitor what it sees."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.health import HealthPublisher, StreamMonitor, status
+from node_kit.images import ImageError, to_array
+from node_kit.lifecycle import KitNode, run
+from node_kit.parameters import parameter
+from node_kit.qos import RELIABLE, SENSOR
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from vjepa_interfaces.msg import Defects, Detections, SopEvent, Texts
+from vjepa_world_model.checkpoints import load_world_model
+
+from sop_monitor_pkg.core import normal, procedure_file
+from sop_monitor_pkg.core.events import Event
+from sop_monitor_pkg.core.examples import find_procedure
+from sop_monitor_pkg.core.latents import Latents
+from sop_monitor_pkg.core.live import LiveFollower
+from sop_monitor_pkg.core.normal import NormalError
+from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.nodes import eyes, messages
+
+EVENTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@dataclass
+class SopFollowerParameters:
+    """What is followed, and by which model of normal work."""
+
+    procedure: str = parameter(
+        "station", "procedure file, or the name of an example: station, kitting"
+    )
+    normal: str = parameter("out/sop/normal", "folder that ./run sop learn wrote")
+    device: str = parameter("auto", "torch device; auto takes the GPU if there is one")
+
+
+class SopFollowerNode(KitNode):
+    """Pictures and what the eyes saw in; steps and suspicions on sop/events out."""
+
+    Parameters = SopFollowerParameters
+
+    def __init__(self, **kwargs: Any):
+        super().__init__("sop_follower", **kwargs)
+
+    def configure(self) -> None:
+        procedure = procedure_file.load(find_procedure(self.p.procedure))
+        known = normal.load(Path(self.p.normal).expanduser())
+        if known.steps != tuple(procedure.by_name):
+            raise NormalError(
+                f"{self.p.normal} was learned for procedure {known.procedure}, not for "
+                f"{procedure.name}; learn with ./run sop learn --procedure {self.p.procedure}"
+            )
+        model = load_world_model(known.encoder, self.p.device, parts="encoder")
+        self.latents = Latents(model, known.pooled)
+        self.follower = LiveFollower(procedure, known)
+        self.lock = threading.Lock()  # pictures come in the worker's thread, sightings here
+        self.period_ns = round(1e9 / known.rate_hz)
+        self.due_ns = 0
+        self.width = 0
+        self.refused = ""
+        self.events = self.create_publisher(SopEvent, "sop/events", EVENTS)
+        self.pictures = StreamMonitor("camera/image_raw", stale_after_s=1.0)
+        self.worker = self.create_worker(self.look, "sop_follower_work")
+        self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
+        self.create_subscription(
+            Detections, "detections", lambda m: self.see(m, eyes.parts), RELIABLE
+        )
+        self.create_subscription(Defects, "defects", lambda m: self.see(m, eyes.surfaces), RELIABLE)
+        self.create_subscription(Texts, "texts", lambda m: self.see(m, eyes.texts), RELIABLE)
+        HealthPublisher(self, [self.pictures], self.report)
+        self.get_logger().info(
+            f"follows procedure {procedure.name} by {known.cycles} clean cycles; encoder "
+            f"{model.name!r} on {model.device}"
+        )
+
+    def on_picture(self, message: Image) -> None:
+        """Only stores; pictures beyond the model's rate are left out."""
+        self.pictures.tick(message.header.stamp)
+        stamp_ns = messages.stamp_ns(message.header.stamp)
+        late_ns, period_ns = stamp_ns - self.due_ns, self.period_ns
+        if not self.active or -2 * period_ns < late_ns < -period_ns // 10:
+            return
+        on_time = abs(late_ns) < period_ns  # else the camera begins, or is slower
+        self.due_ns = (self.due_ns if on_time else stamp_ns) + period_ns
+        self.worker.offer(message)
+
+    def look(self, message: Image) -> None:
+        """In the worker's thread: encodes one picture and follows."""
+        try:
+            picture = to_array(message, "camera/image_raw")
+        except ImageError as error:
+            if str(error) != self.refused:
+                self.get_logger().warning(f"refused: {error}")
+            self.refused = str(error)
+            return
+        self.refused, self.width = "", picture.shape[1]
+        latent = self.latents.encode(picture[None])[0]
+        with self.lock:
+            events = self.follower.look(latent, messages.stamp_ns(message.header.stamp))
+        self.tell(events, message.header.frame_id)
+
+    def see(self, message: Any, read: Any) -> None:
+        """What one of the eyes saw."""
+        if not self.active or not self.width:
+            return
+        sighting: Sighting = read(message, self.width)
+        with self.lock:
+            events = self.follower.see(sighting, messages.stamp_ns(message.header.stamp))
+        self.tell(events, message.header.frame_id)
+
+    def tell(self, events: list[Event], frame_id: str) -> None:
+        for event in events:
+            self.events.publish(messages.event_message(event, frame_id))
+
+    def report(self) -> list[DiagnosticStatus]:
+        level = DiagnosticStatus.ERROR if self.refused else DiagnosticStatus.OK
+        text = f"refused: {self.refused}" if self.refused else "following"
+        figures = {"handled": str(self.worker.handled), "dropped": str(self.worker.dropped)}
+        return [status("sop_follower", level, text, **figures)]
+
+
+def main() -> None:
+    run(SopFollowerNode)
+
+
+if __name__ == "__main__":
+    main()
