@@ -38,6 +38,9 @@ def record(
     out: Path = typer.Argument(..., help="folder to write; an interrupted recording goes on"),
     cycles: int = typer.Option(20, min=1, help="how many cycles it shall hold"),
     seed: int = typer.Option(0, min=0, help="the same seed gives the same pixels"),
+    first: int = typer.Option(
+        0, min=0, help="number of the first cycle; light and pace of a number are always the same"
+    ),
     clean: bool = typer.Option(False, "--clean", help="only correct cycles"),
     faults: str = typer.Option(
         "", help=f"only faulty cycles, of these kinds in turn, of: {','.join(KINDS)}"
@@ -53,7 +56,7 @@ def record(
         recording.begin(out, station)
     except (FaultError, recording.RecordingError) as error:
         raise typer.BadParameter(str(error)) from error
-    todo = recording.missing(out, cycles)
+    todo = recording.missing(out, cycles, first)
     columns = ("[bold]filming", BarColumn(), MofNCompleteColumn(), "cycles", TimeRemainingColumn())
     try:
         with (

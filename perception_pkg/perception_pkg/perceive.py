@@ -6,7 +6,7 @@ FOLDER gets `annotated.mp4` and `results.jsonl`, a line per picture.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from perception_pkg.core.text_fusing import TextFuser
 from perception_pkg.core.texts import TextReader
 from perception_pkg.core.tracking import Tracker
 
+EYES = ("detections", "defects", "texts")
 MODELS = Path(__file__).resolve().parents[1] / "models"
 
 
@@ -53,8 +54,13 @@ class Eyes:
             self.reader = TextReader(threads)
             self.fusers = [TextFuser(region) for region in layout.of(TEXT)]
 
-    def look(self, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    def look(
+        self, image: np.ndarray, eyes: Collection[str] = EYES, draw: bool = True
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """What is in uint8 [H, W, 3] RGB, as JSON can hold it, and the annotated picture.
+
+        Args:
+            eyes: which of them look. draw: else the picture comes back as it is.
 
         Raises:
             RegionError: the regions are for other pictures.
@@ -62,26 +68,26 @@ class Eyes:
         self.layout.check(image)
         results: dict[str, Any] = {}
         drawn = image
-        if self.finder is not None:
+        if self.finder is not None and "defects" in eyes:
             seen = self.finder.inspect(image, self.inspected)
             regions = zip(seen.regions, seen.scores, seen.defective)
             results["regions"] = [
                 {"region": name, "score": score, "defective": bad} for name, score, bad in regions
             ]
             results["defects"] = [asdict(spot) for spot in seen.spots]
-            drawn = annotate.draw_defects(drawn, seen, self.inspected)
-        if self.reader is not None:
+            drawn = annotate.draw_defects(drawn, seen, self.inspected) if draw else drawn
+        if self.reader is not None and "texts" in eyes:
             texts = [
                 text
                 for fuser in self.fusers
                 for text in fuser.update(self.reader.read(image, fuser.region))
             ]
             results["texts"] = [asdict(text) for text in texts]
-            drawn = annotate.draw_texts(drawn, texts)
-        if self.detector is not None:
+            drawn = annotate.draw_texts(drawn, texts) if draw else drawn
+        if self.detector is not None and "detections" in eyes:
             parts = self.tracker.update(self.detector.find(image))
             results["detections"] = [asdict(part) for part in parts]
-            drawn = annotate.draw_parts(drawn, parts)
+            drawn = annotate.draw_parts(drawn, parts) if draw else drawn
         return results, drawn
 
 
@@ -117,9 +123,7 @@ def _write(eyes: Eyes, reader: VideoReader, out: Path) -> int:
     ):
         for number, time_s, image in _progress(reader):
             results, drawn = eyes.look(image)
-            lines.write(
-                json.dumps({"frame": number, "t": time_s, **results}, default=_plain) + "\n"
-            )
+            lines.write(json.dumps({"frame": number, "t": time_s, **results}, default=plain) + "\n")
             film.add(drawn)
             count += 1
     part.replace(out / "results.jsonl")
@@ -135,7 +139,7 @@ def _progress(reader: VideoReader) -> Iterator[tuple[int, float, np.ndarray]]:
             progress.advance(bar)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """numpy arrays and numbers for JSON."""
     return value.tolist()
 

@@ -13,6 +13,7 @@ from benchmarks import (
     planner,
     planning,
     reach,
+    sop,
     transport,
 )
 
@@ -44,6 +45,7 @@ benchmarks.command("perception")(perception.main)
 benchmarks.command("calibration")(calibration.main)
 benchmarks.command("model")(model_speed.main)
 benchmarks.command("planner")(planner.main)
+benchmarks.command("sop")(sop.main)
 
 if __name__ == "__main__":
     app()

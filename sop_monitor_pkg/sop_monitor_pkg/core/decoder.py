@@ -28,7 +28,7 @@ class DecoderRules:
         beam: tokens that are worse than the best by more are dropped.
     """
 
-    margin: float = 4.0
+    margin: float = 6.0
     beam: float = 60.0
 
 

@@ -14,17 +14,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sop_monitor_pkg.core import scene
 from sop_monitor_pkg.core.decoder import Belief, Decoder, DecoderRules
 from sop_monitor_pkg.core.events import CycleEnded, Event, StepBegun, StepEnded, Suspicion
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
-from sop_monitor_pkg.core.places import PlaceWatch
+from sop_monitor_pkg.core.places import Misplaced, PlaceWatch
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
-from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.sightings import SeenPart, Sighting
 
 SECOND_NS = 1_000_000_000
+Recent = deque[tuple[float, np.ndarray]]
+"""Vectors with the times [s] of their pictures."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class CycleFollower:
         self._steps = tuple(procedure.by_name)
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, rules)
         self._places = PlaceWatch(normal.places)
-        self._recent: deque[tuple[float, np.ndarray]] = deque()
+        self._recent: Recent = deque()
+        self._recent_scenes: Recent = deque()
+        self._parts: tuple[SeenPart, ...] | None = None  # seen last
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
         self._surfaces: dict[str, deque[float]] = {}
         self._moved_s: float | None = None
@@ -85,14 +90,15 @@ class CycleFollower:
     def look(self, latent: np.ndarray, time_s: float) -> Seen:
         """Takes the latent of the picture at this time, float32 [D]."""
         normal = self._normal
-        feature = self._with_motion(latent, time_s)
+        feature = with_motion(self._recent, latent, time_s, normal.motion_s)
         point = normal.appearance.project(feature[None])[0]
-        fits = normal.appearance.fits(point[None], normal.temper)[0]
+        fits = normal.appearance.fits(point[None], normal.temper)[0] + self._scene_fits(time_s)
         belief = self._decoder.step(fits, time_s, self._waiting_fit(point))
         self.belief = belief
         seen = Seen()
         if belief is None:
             return seen
+        self._told = list(belief.path[: len(self._told)])  # a beginning is seen better afterwards
         for step, begin_s in belief.path[len(self._told) : belief.told]:
             self._begin(step, begin_s, belief.probability, seen)
         self._score_time(belief, time_s, seen)
@@ -106,12 +112,14 @@ class CycleFollower:
             self._close(time_s, seen)
         return seen
 
-    def _with_motion(self, latent: np.ndarray, time_s: float) -> np.ndarray:
-        """The latent and how it differs from that of `normal.motion_s` ago; [2 D]."""
-        self._recent.append((time_s, latent))
-        while len(self._recent) > 1 and self._recent[1][0] <= time_s - self._normal.motion_s + 1e-6:
-            self._recent.popleft()
-        return np.concatenate([latent, latent - self._recent[0][1]])
+    def _scene_fits(self, time_s: float) -> np.ndarray | float:
+        """What the eyes saw last, in each state; 0 without eyes."""
+        scenes = self._normal.scenes
+        if scenes is None or self._parts is None:
+            return 0.0
+        seen = scene.maps(self._parts, self._normal.places.classes)
+        feature = with_motion(self._recent_scenes, seen, time_s, self._normal.motion_s)
+        return scenes.fits(scenes.project(feature[None]), self._normal.temper)[0]
 
     def _waiting_fit(self, point: np.ndarray) -> float:
         """That no step has begun is as likely as a picture somewhat outside of all states."""
@@ -121,7 +129,6 @@ class CycleFollower:
         if self._told:
             self._close(begin_s, seen)
         self._told.append((step, begin_s))
-        self._moved_s = None
         self._met = set()
         seen.events.append(StepBegun(self._steps[step], round(begin_s * SECOND_NS), probability))
 
@@ -141,10 +148,11 @@ class CycleFollower:
         self._check_labels(name, seen)
 
     def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
-        running = self.running
-        if running is None or self.is_over:
+        """By the best hypothesis: a step that is not told yet must not lengthen the one before."""
+        running, begin_s = belief.path[-1]
+        name = self._steps[running]
+        if name in last_steps(self._procedure):
             return
-        name, begin_s = self._steps[running], self._told[-1][1]
         pace = self._normal.tempo.pace(self._lengths)
         deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
         title = self._procedure.by_name[name].title
@@ -175,6 +183,8 @@ class CycleFollower:
     def see(self, sighting: Sighting) -> Seen:
         """Takes what the eyes saw; times as of `look`."""
         seen = Seen()
+        if sighting.parts is not None:
+            self._parts = sighting.parts
         running = self.running
         if running is None:
             return seen
@@ -185,14 +195,15 @@ class CycleFollower:
             if self.belief.state % STATES_PER_STEP >= PHASES - 1:  # the next may have begun
                 done = [step for step, _ in self.told]
                 near |= {self._steps.index(s.name) for s in self._procedure.next_steps(done)}
-        for item in self._places.take(sighting, sorted(near))[:1]:
-            kind = Kind.FOREIGN_OBJECT
-            if item.name in self._procedure.parts:
-                kind = Kind.WRONG_PART if self._mixed_up(item) else Kind.DROPPED_PART
+        for item in self._places.take(sighting, sorted(near)):
+            kind = self._kind_of(item)
+            if kind is None:
+                continue
             reason = f"{item.name} where it never is in a correct cycle"
             if kind is Kind.WRONG_PART:
                 reason = f"{item.name} in the place of {item.belongs}"
             seen.scores.append(Score("place", item.distance, kind, name, reason))
+            break  # the farthest
         for region, score in (sighting.scores or {}).items():
             last = self._surfaces.setdefault(region, deque(maxlen=3))
             last.append(score)
@@ -204,10 +215,13 @@ class CycleFollower:
         self._read(sighting)
         return seen
 
-    def _mixed_up(self, item) -> bool:
-        """Whether parts of these two names are told apart by their size alone."""
-        plain = [re.sub(r"\d+", "#", text) for text in (item.name, item.belongs)]
-        return bool(item.belongs) and plain[0] == plain[1]
+    def _kind_of(self, item: Misplaced) -> Kind | None:
+        """What a thing out of place means; None: nothing, since hands and tools go anywhere."""
+        if item.name in self._procedure.parts:
+            # Two classes that only differ in size have names that only differ in digits.
+            plain = [re.sub(r"\d+", "#", text) for text in (item.name, item.belongs)]
+            return Kind.WRONG_PART if plain[0] == plain[1] else Kind.DROPPED_PART
+        return None if item.name in self._normal.places.classes else Kind.FOREIGN_OBJECT
 
     def _read(self, sighting: Sighting) -> None:
         """Notes which labels of the running step have been read."""
@@ -228,6 +242,14 @@ class CycleFollower:
             reason = f"no label reads {' or '.join(missing)}"
             stamp_ns = seen.events[-1].stamp_ns
             seen.events.append(Suspicion(Kind.LABEL, stamp_ns, name, reason=reason))
+
+
+def with_motion(recent: Recent, vector: np.ndarray, time_s: float, motion_s: float) -> np.ndarray:
+    """The vector, and how it differs from that of `motion_s` ago; `recent` keeps what is needed."""
+    recent.append((time_s, vector))
+    while len(recent) > 1 and recent[1][0] <= time_s - motion_s + 1e-6:
+        recent.popleft()
+    return np.concatenate([vector, vector - recent[0][1]])
 
 
 def last_steps(procedure: Procedure) -> set[str]:

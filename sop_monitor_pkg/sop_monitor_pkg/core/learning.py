@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sop_monitor_pkg.core import appearance, conformal, places, tempo
+from sop_monitor_pkg.core import appearance, conformal, places, scene, tempo
 from sop_monitor_pkg.core.cycle import Cycle
 from sop_monitor_pkg.core.decoder import Decoder
 from sop_monitor_pkg.core.events import StepBegun, StepEnded, Suspicion
@@ -21,7 +21,7 @@ from sop_monitor_pkg.core.sightings import Sighting
 
 RATE_HZ = 5.0
 MOTION_S = 0.6
-TEMPER = 0.2
+TEMPER = 0.05
 FOLDS = 5
 ROUNDS = 2  # of aligning unlabelled cycles and learning from them
 _STILL_SHARE = 0.3  # of the usual change of a latent
@@ -120,6 +120,10 @@ def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segme
     """The most likely segments of a correct cycle; empty if none fits."""
     features = with_motion(example.latents, example.times_s, normal.motion_s)
     fits = normal.appearance.fits(normal.appearance.project(features), normal.temper)
+    if normal.scenes is not None:
+        seen = scene.at(example.times_s, example.sightings, normal.places.classes)
+        features = with_motion(seen, example.times_s, normal.motion_s)
+        fits += normal.scenes.fits(normal.scenes.project(features), normal.temper)
     decoder = Decoder(OrderLanguage(procedure, escape=0.0), normal.lengths)
     belief = None
     for fit, time_s in zip(fits, example.times_s):
@@ -179,6 +183,14 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
         moves.append(np.sqrt((feature[:, example.latents.shape[1] :] ** 2).mean(1)))
     count = len(steps) * STATES_PER_STEP
     look = appearance.learn(np.concatenate(features), np.concatenate(states), count)
+    where = places.learn((e.sightings, _running(e, steps)) for e in examples if e.sightings)
+    scenes = None
+    if where.classes and all(e.sightings for e in examples):
+        seen = [
+            with_motion(scene.at(e.times_s, e.sightings, where.classes), e.times_s, MOTION_S)
+            for e in examples
+        ]
+        scenes = appearance.learn(np.concatenate(seen), np.concatenate(states), count)
     segments = [example.segments or () for example in examples]
     return Normal(
         procedure=procedure.name,
@@ -188,11 +200,12 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
         rate_hz=RATE_HZ,
         motion_s=MOTION_S,
         temper=TEMPER,
-        outside=2.0 * look.basis.shape[1],
+        outside=20.0 * look.basis.shape[1],
         still=_STILL_SHARE * float(np.median(np.concatenate(moves))),
         appearance=look,
         tempo=tempo.learn(segments, steps),
-        places=places.learn((e.sightings, _running(e, steps)) for e in examples if e.sightings),
+        places=where,
+        scenes=scenes,
         lengths=_lengths(segments, steps),
     )
 

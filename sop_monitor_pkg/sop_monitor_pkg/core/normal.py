@@ -18,6 +18,7 @@ from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.tempo import Tempo
 
 FORMAT = "vjepa-ros normal work 1"
+LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
 SCORES = ("slow", "fast", "still", "strange", "place", "surface")
 
 
@@ -34,7 +35,7 @@ class Normal:
         rate_hz: latents per second. motion_s: see `CycleFollower`.
         temper, outside: of the log-likelihoods; see `Appearance.fits`.
         still: change of the latent below which nothing moves.
-        appearance, tempo, places: what was learned.
+        appearance, tempo, places: what was learned. scenes: of what the eyes see; None: without.
         lengths: float64 [S, STATES_PER_STEP], mean number of latents in each state.
         maxima: float64 [C, len(SCORES)], the largest score of each clean cycle, judged by what the
             others taught; out_of_order: bool [C], whether the decoder saw a mistake in it.
@@ -54,6 +55,7 @@ class Normal:
     tempo: Tempo
     places: Places
     lengths: np.ndarray
+    scenes: Appearance | None = None
     maxima: np.ndarray = field(default_factory=lambda: np.zeros((0, len(SCORES))))
     out_of_order: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     accepted: float = conformal.ACCEPTED
@@ -111,13 +113,15 @@ class Normal:
         return folder
 
     def _tensors(self) -> dict[str, np.ndarray]:
-        look, places, tempo = self.appearance, self.places, self.tempo
+        places, tempo = self.places, self.tempo
+        looks = {"appearance": self.appearance, "scenes": self.scenes}
         return {
-            "appearance.mean": look.mean,
-            "appearance.basis": look.basis,
-            "appearance.centres": look.centres,
-            "appearance.memory": look.memory,
-            "appearance.memory_states": look.memory_states,
+            **{
+                f"{name}.{field}": getattr(look, field)
+                for name, look in looks.items()
+                if look is not None
+                for field in LOOK
+            },
             "tempo.log_means": tempo.log_means,
             "tempo.log_spreads": tempo.log_spreads,
             "places.points": places.points,
@@ -150,10 +154,10 @@ def load(folder: Path) -> Normal:
             temper=about["temper"],
             outside=about["outside"],
             still=about["still"],
-            appearance=Appearance(
-                *(t[f"appearance.{n}"] for n in ("mean", "basis", "centres", "memory")),
-                t["appearance.memory_states"],
-            ),
+            appearance=Appearance(*(t[f"appearance.{field}"] for field in LOOK)),
+            scenes=Appearance(*(t[f"scenes.{field}"] for field in LOOK))
+            if "scenes.mean" in t
+            else None,
             tempo=Tempo(t["tempo.log_means"], t["tempo.log_spreads"]),
             places=Places(
                 tuple(about["classes"]), t["places.points"], t["places.steps"], t["places.kinds"]

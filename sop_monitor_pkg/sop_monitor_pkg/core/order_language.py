@@ -7,8 +7,10 @@ import math
 from sop_monitor_pkg.core.procedure import Procedure
 
 ESCAPE = 1e-5
-"""Probability of a step that breaks the order: people do, and evidence has to overcome this."""
+"""Probability of a mistake: people make some, and evidence has to overcome this."""
 
+_FARTHER = 0.3  # for each further step that is left out, how much rarer the mistake is
+_AGAIN, _BACK = 1.0, 1e-3  # of doing the step again that was just done, or another one
 _LATE = 0.5  # a step whose absence has been accepted, when it is done after all
 
 
@@ -45,6 +47,17 @@ class OrderLanguage:
                 allowed.append(step.name)
         share = dict.fromkeys(allowed, 1.0) | dict.fromkeys(late, _LATE)
         total = sum(share.values()) or 1.0
-        return [
-            math.log(share[name] / total) if name in share else self._escape for name in self.steps
-        ]
+        found = []
+        for name in self.steps:
+            if name in share:
+                found.append(math.log(share[name] / total))
+            else:
+                found.append(self._escape + math.log(self._mistake(name, names, missed)))
+        return found
+
+    def _mistake(self, name: str, names: list[str], missed: set[str]) -> float:
+        """How usual it is, among mistakes, that this step comes next."""
+        if name in names:
+            return _AGAIN if name == names[-1] else _BACK
+        skipped = set(self._procedure.missing_before(name, names)) - missed
+        return _FARTHER ** max(0, len(skipped) - 1) if skipped else _BACK

@@ -1,4 +1,8 @@
-"""How long steps take: learned times, relative to the pace of the cycle."""
+"""How long steps take: learned times, relative to the pace of the cycle.
+
+The time of a step goes from its beginning to that of the next one, the pause between them included:
+when a step begins is seen more sharply than when it ends.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ import numpy as np
 
 from sop_monitor_pkg.core.phases import Segment
 
-_SPREAD = 0.08  # least standard deviation of the logarithm of a time
+_SPREAD = 0.1  # least standard deviation of the logarithm of a time
+_BLUR_S = 0.3  # standard deviation of where a beginning is seen
 _PACE_PRIOR = 3.0  # steps that the usual pace counts as
 
 
@@ -41,7 +46,14 @@ class Tempo:
 
 def learn(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> Tempo:
     """Learns from the segments of correct cycles; a step never done has an unlimited spread."""
-    raw = [[(steps.index(s.step), s.length_s) for s in cycle] for cycle in cycles]
+    raw = [
+        [
+            (steps.index(segment.step), max(0.1, end_s - segment.begin_s))
+            for segment, end_s in zip(cycle, [*(s.begin_s for s in cycle[1:]), cycle[-1].end_s])
+        ]
+        for cycle in cycles
+        if cycle
+    ]
     means = np.zeros(len(steps))
     for step in range(len(steps)):
         logs = [np.log(length_s) for cycle in raw for s, length_s in cycle if s == step]
@@ -55,5 +67,6 @@ def learn(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> Tempo:
             rests[step].append(np.log(length_s) - means[step] - pace)
     for step, rest in enumerate(rests):
         if rest:
-            spreads[step] = max(_SPREAD, float(np.sqrt(np.mean(np.square(rest)))))
+            blur = np.sqrt(2.0) * _BLUR_S / np.exp(means[step])
+            spreads[step] = np.sqrt(np.mean(np.square(rest)) + blur**2 + _SPREAD**2)
     return Tempo(means, spreads)

@@ -43,9 +43,9 @@ def begin(out: Path, station: Station) -> None:
     _write(path, text)
 
 
-def missing(out: Path, cycles: int) -> list[int]:
-    """Which of the first `cycles` cycles are not recorded yet."""
-    return [i for i in range(cycles) if not folder(out, i).is_dir()]
+def missing(out: Path, cycles: int, first: int = 0) -> list[int]:
+    """Which of `cycles` cycles from number `first` on are not recorded yet."""
+    return [i for i in range(first, first + cycles) if not folder(out, i).is_dir()]
 
 
 def folder(out: Path, index: int) -> Path:

@@ -1,0 +1,243 @@
+"""`./run bench sop`: the monitor on the simulated station, learned from clean cycles only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from perception_pkg.core.model_folder import ModelError, write_json
+from perception_pkg.core.recordings import RecordingError
+from perception_pkg.perceive import MODELS
+from rich.console import Console
+from rich.table import Table
+from sop_monitor_pkg.core import conformal, procedure_file, scene
+from sop_monitor_pkg.core.cycle_recordings import CycleRecording
+from sop_monitor_pkg.core.examples import find_procedure
+from sop_monitor_pkg.core.follower import Seen
+from sop_monitor_pkg.core.learning import Example, learn, play
+from sop_monitor_pkg.core.normal import Normal
+from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.watching import AlarmLine, StepLine, judge
+from vjepa_world_model.stored import SHIPPED
+
+from benchmarks.progress import ProgressView, ending_plainly
+from benchmarks.reach import UNTRAINED
+from benchmarks.sop_reading import Models, examples, perceive, record, truth
+from benchmarks.sop_scores import ANSWERS, AlarmSeen, Outcome, figures
+
+WORK = Path("out/bench/sop")
+ORDER_KINDS = ("wrong_order", "skipped", "repeated")
+LEARN, FULL_LEARN, CYCLES, FULL_CYCLES = 20, 120, 40, 200
+
+Cycles = list[tuple[CycleRecording, Example]]
+
+
+def main(
+    seed: Annotated[int, typer.Option(min=0, help="of the station")] = 2000,
+    json: Annotated[Path, typer.Option(help="file for the figures")] = WORK / "sop.json",
+    cycles: Annotated[
+        int, typer.Option(min=2, help="clean ones, and as many faulty ones")
+    ] = CYCLES,
+    learned: Annotated[
+        int, typer.Option("--learn", min=2, help="clean cycles to learn from")
+    ] = LEARN,
+    full: Annotated[
+        bool, typer.Option("--full", help="200 clean and 200 faulty cycles, learned from 120")
+    ] = False,
+    accepted: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="share of clean cycles that may be flagged")
+    ] = conformal.ACCEPTED,
+    detector: Annotated[Path, typer.Option(help="model folder")] = MODELS / "station_detector",
+    defects: Annotated[Path, typer.Option(help="model folder")] = MODELS / "station_defects",
+    model: Annotated[Path, typer.Option(help="world model whose encoder is used")] = SHIPPED,
+    processes: Annotated[int, typer.Option("--workers", min=1, help="worker processes")] = 2,
+    out: Annotated[Path, typer.Option(help="folder of recordings and features")] = WORK,
+) -> None:
+    """Film cycles, learn from clean ones, follow the others; the same command goes on."""
+    console = Console()
+    if full:
+        cycles, learned = FULL_CYCLES, FULL_LEARN
+    with ending_plainly(console, "bench sop"):
+        try:
+            procedure = procedure_file.load(find_procedure("station"))
+            models = Models(detector, defects, model)
+            folder = out / f"seed_{seed}"
+            parts = film(folder, seed, learned, cycles, models, processes, console)
+            results = {
+                name: figures(list(outcomes))
+                for name, outcomes in variants(parts, procedure, model, accepted, console)
+            }
+        except (ModelError, RecordingError) as error:
+            raise ValueError(error) from None
+    flag_all = {"clean_flagged": {"share": 1.0}, "recall_any_kind": 1.0, "auroc": 0.5}
+    flag_none = {"clean_flagged": {"share": 0.0}, "recall_any_kind": 0.0, "auroc": 0.5}
+    found = {
+        **results["monitor"],
+        "beside": {**results, "flag_everything": flag_all, "flag_nothing": flag_none},
+        "seed": seed,
+        "learned_from": learned,
+        "accepted": accepted,
+    }
+    write_json(json, found)
+    show(console, found)
+    console.print(f"written to {json}", highlight=False, soft_wrap=True)
+
+
+def film(
+    folder: Path,
+    seed: int,
+    learned: int,
+    cycles: int,
+    models: Models,
+    workers: int,
+    console: Console,
+) -> dict[str, Path]:
+    """Recordings of cycles to learn from, of clean and of faulty ones, each seen by the eyes.
+
+    Their numbers differ, so that none shares light and pace with another.
+    """
+    plan = {
+        "learn": (0, learned, ("--clean",)),
+        "clean": (10_000, cycles, ("--clean",)),
+        "faulty": (20_000, cycles, ("--faults", ",".join(ANSWERS))),
+    }
+    parts = {}
+    for name, (first, count, kind) in plan.items():
+        console.print(f"filming {count} cycles: {name}", highlight=False)
+        parts[name] = record(folder / name, seed, first, count, *kind)
+    total = learned + 2 * cycles
+    known = sum((c / "results.jsonl").is_file() for p in parts.values() for c in p.iterdir())
+    with ProgressView(console, "cycles seen by the eyes", total, known) as view:
+        for part in parts.values():
+            perceive(part, models, workers, view.advance)
+    return parts
+
+
+def variants(
+    parts: dict[str, Path], procedure: Procedure, model: Path, accepted: float, console: Console
+) -> Iterator[tuple[str, Iterator[Outcome]]]:
+    """The monitor, and the same without one of its parts."""
+
+    def read(encoder: Path) -> dict[str, Cycles]:
+        found = {}
+        for name, folder in parts.items():
+            count = sum(path.is_dir() for path in folder.glob("cycle_*"))
+            with ProgressView(console, f"encoding {name}, {encoder.name}", count) as view:
+                found[name] = examples(folder, procedure, encoder, view.advance)
+        return found
+
+    trained = read(model)
+    sources = {
+        "monitor": trained,
+        "without_eyes": _mapped(trained, lambda e: replace(e, sightings=())),
+        "random_encoder": read(UNTRAINED),
+        "order_only": _mapped(trained, lambda e: _detections_alone(e, trained)),
+    }
+    for name, cycles in sources.items():
+        with console.status(f"learning: {name}"):
+            normal = learn(procedure, [e for _, e in cycles["learn"]], name, 0, accepted)
+        yield name, follow(procedure, normal, cycles, console, name)
+
+
+def _mapped(parts: dict[str, Cycles], change) -> dict[str, Cycles]:
+    return {name: [(c, change(e)) for c, e in cycles] for name, cycles in parts.items()}
+
+
+def _detections_alone(example: Example, parts: dict[str, Cycles]) -> Example:
+    """The maps of the detections in place of latents, and nothing else."""
+    seen = (s for cycles in parts.values() for _, e in cycles for s in e.sightings)
+    classes = sorted({part.name for s in seen for part in s.parts or ()})
+    latents = scene.at(example.times_s, example.sightings, classes)
+    return replace(example, latents=latents, sightings=())
+
+
+def follow(
+    procedure: Procedure, normal: Normal, parts: dict[str, Cycles], console: Console, name: str
+) -> Iterator[Outcome]:
+    """Every cycle that was not learned from."""
+    cycles = [*parts["clean"], *parts["faulty"]]
+    with ProgressView(console, f"following: {name}", len(cycles)) as view:
+        for cycle, example in cycles:
+            yield outcome(procedure, normal, cycle, example, name)
+            view.advance()
+
+
+def outcome(
+    procedure: Procedure, normal: Normal, cycle: CycleRecording, example: Example, name: str
+) -> Outcome:
+    """What became of one cycle."""
+    seen = list(play(procedure, normal, example))
+    if name == "order_only":
+        seen = [(time_s, Seen(found.events)) for time_s, found in seen]
+    lines = list(judge(procedure, normal, seen))
+    steps = [line for line in lines if isinstance(line, StepLine)]
+    end_s = float(example.times_s[-1])
+    ends = [*(s.begin_s for s in steps[1:]), end_s]
+    faults = truth(cycle)["faults"]
+    alarms = _alarms([line for line in lines if isinstance(line, AlarmLine)])
+    level = max(
+        (normal.scales[s.name](s.value) for _, found in seen for s in found.scores), default=0.0
+    )
+    if any(kind in ORDER_KINDS for alarm in alarms for kind, _ in alarm.kinds):
+        level = np.inf
+    return Outcome(
+        fault=faults[0]["kind"] if faults else "",
+        visible_s=faults[0]["visible_s"] if faults else None,
+        length_s=end_s,
+        truth=tuple(cycle.segments or ()),
+        found=tuple(Segment(s.step, s.begin_s, e) for s, e in zip(steps, ends)),
+        told_s=tuple(s.told_s for s in steps),
+        alarms=alarms,
+        level=level,
+    )
+
+
+def _alarms(lines: Sequence[AlarmLine]) -> tuple[AlarmSeen, ...]:
+    """Alarms that were raised, with what they became."""
+    raised: dict[int, list[AlarmLine]] = {}
+    for line in lines:
+        if line.change in ("raised", "reclassified"):
+            raised.setdefault(line.alarm.number, []).append(line)
+    return tuple(
+        AlarmSeen(own[0].time_s, tuple((str(line.alarm.kind), line.time_s) for line in own))
+        for own in raised.values()
+    )
+
+
+def show(console: Console, found: dict) -> None:
+    """Prints the figures of all variants, and recall by kind."""
+    rows = (
+        "edit", "f1_10", "f1_25", "f1_50", "pos", "delay_s", "recall_all", "recall_any_kind",
+        "latency_median_s", "latency_p95_s", "false_alarms_per_hour", "single_alarm_share", "auroc",
+    )  # fmt: skip
+    title = (
+        f"{found['cycles']['clean']} clean and {found['cycles']['faulty']} faulty cycles of "
+        f"station {found['seed']}, learned from {found['learned_from']}, accepted {found['accepted']:.0%}"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    for name in found["beside"]:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(row, *(_number(each.get(row)) for each in found["beside"].values()))
+    shares = [each["clean_flagged"] for each in found["beside"].values()]
+    table.add_row("clean_flagged", *(_share(share) for share in shares))
+    for kind in found["recall"]:
+        values = (each.get("recall", {}).get(kind) for each in found["beside"].values())
+        table.add_row(f"recall {kind}", *(_number(value) for value in values))
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _share(share: dict) -> str:
+    if share.get("low") is None:
+        return _number(share["share"])
+    return f"{share['share']:.2f} ({share['low']:.2f}..{share['high']:.2f})"

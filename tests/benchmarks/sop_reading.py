@@ -1,0 +1,108 @@
+"""Cycles of the simulated station, filmed, seen by the eyes and encoded, for `./run bench sop`.
+
+Everything is kept in a folder; what is there is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from perception_pkg.core.recordings import Recording
+from perception_pkg.perceive import EYES, Eyes, plain
+from sop_monitor_pkg.core import cycle_store, sightings
+from sop_monitor_pkg.core.cycle_recordings import CycleRecording, find
+from sop_monitor_pkg.core.latents import Latents, thinned
+from sop_monitor_pkg.core.learning import RATE_HZ, Example
+from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.reader import read_cycle, width_of
+from vjepa_world_model.checkpoints import load_world_model
+from vjepa_world_model.video import VideoReader
+
+# How often each eye looks: every so many pictures of the decoder's rate. The nodes are slower for
+# texts, too; see max_rate_hz.
+EVERY = {"detections": 1, "defects": 2, "texts": 2}
+
+
+@dataclass(frozen=True)
+class Models:
+    """Folders. detector, defects: of the eyes; encoder: of the world model."""
+
+    detector: Path
+    defects: Path
+    encoder: Path
+
+
+def record(folder: Path, seed: int, first: int, cycles: int, *kind: str) -> Path:
+    """Cycles of the station of this seed; `kind`: options for clean or faulty ones."""
+    command = [sys.executable, "-m", "vjepa_bringup.station", "record", str(folder), *kind]
+    options = ["--seed", seed, "--first", first, "--cycles", cycles, "--fps", 10]
+    subprocess.run([*command, *map(str, options)], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def perceive(folder: Path, models: Models, workers: int, advance: Callable[[], None]) -> None:
+    """Lets the eyes look at every cycle of a recording: `results.jsonl` beside its video."""
+    todo = [c for c in Recording(folder).cycles if not (c / "results.jsonl").is_file()]
+    if not todo:
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+        running = [pool.submit(_perceive_cycle, folder, cycle, models) for cycle in todo]
+        for future in as_completed(running):
+            future.result()
+            advance()
+
+
+def examples(
+    folder: Path, procedure: Procedure, encoder: Path, advance: Callable[[], None]
+) -> list[tuple[CycleRecording, Example]]:
+    """Every cycle of a recording, encoded, with what the eyes saw."""
+    model = load_world_model(encoder, "cpu", parts="encoder")
+    latents = Latents(model)
+    found = []
+    for cycle in find([folder], procedure):
+        path = folder / f"latents_{encoder.name}" / f"{cycle.video.parent.name}.npz"
+        if path.is_file():
+            example, _ = cycle_store.load(path)
+        else:
+            example = read_cycle(replace(cycle, eyes=None), latents)
+            cycle_store.save(path, example, encoder.name)
+            example, _ = cycle_store.load(path)
+        seen: list[sightings.Sighting] = []
+        if cycle.eyes is not None:
+            seen = sightings.read(cycle.eyes, width_of(cycle.video))
+        found.append((cycle, replace(example, sightings=tuple(seen))))
+        advance()
+    return found
+
+
+def truth(cycle: CycleRecording) -> dict:
+    """The recording's cycle.json."""
+    return json.loads((cycle.video.parent / "cycle.json").read_text())
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _perceive_cycle(folder: Path, cycle: Path, models: Models) -> None:
+    eyes = Eyes(models.detector, models.defects, Recording(folder).layout, threads=1)
+    part = cycle / "results.jsonl.part"
+    with VideoReader(cycle / "video.mp4") as video, part.open("w") as lines:
+        for line in _lines(eyes, video):
+            lines.write(json.dumps(line, default=plain) + "\n")
+    part.replace(cycle / "results.jsonl")
+
+
+def _lines(eyes: Eyes, video: VideoReader) -> Iterator[dict]:
+    for number, (time_s, picture) in enumerate(thinned(video.frames(), RATE_HZ)):
+        looking = [name for name in EYES if number % EVERY[name] == 0]
+        results, _ = eyes.look(picture, looking, draw=False)
+        yield {"t": time_s, **results}
