@@ -20,6 +20,9 @@ setup(
     description="Monitor of a standard operating procedure: procedures, alarms, journal and page.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": ["sop_monitor_node = sop_monitor_pkg.nodes.sop_monitor_node:main"],
+        "console_scripts": [
+            "sop_follower_node = sop_monitor_pkg.nodes.sop_follower_node:main",
+            "sop_monitor_node = sop_monitor_pkg.nodes.sop_monitor_node:main",
+        ],
     },
 )

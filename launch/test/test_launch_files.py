@@ -13,6 +13,7 @@ LAUNCH = Path(__file__).parents[1]
 PLANNER = LAUNCH / "planner.launch.xml"
 SIM_PLANNER = LAUNCH / "sim_planner.launch.xml"
 SOP_MONITOR = LAUNCH / "sop_monitor.launch.xml"
+SOP = LAUNCH / "sop.launch.xml"
 STATION = LAUNCH / "station.launch.xml"
 PERCEPTION = LAUNCH / "perception.launch.xml"
 
@@ -63,6 +64,16 @@ def test_the_station_takes_its_arguments() -> None:
     said = parameters(node)
     assert (said["seed"], said["rate_hz"], said["faulty_share"]) == (7, 5.0, 0.5)
     assert said["next_fault"] == ""  # of the parameter file
+
+
+def test_the_follower_joins_the_monitor() -> None:
+    nodes = by_name(SOP, procedure="kitting", normal="my/normal", device="cpu", namespace="left")
+    assert set(nodes) == {"sop_monitor", "sop_follower"}
+    assert all(node.ends_launch and node.shown for node in nodes.values())
+    assert {node.namespace for node in nodes.values()} == {"/left"}
+    assert {parameters(node)["procedure"] for node in nodes.values()} == {"kitting"}
+    said = parameters(nodes["sop_follower"])
+    assert (said["normal"], said["device"]) == ("my/normal", "cpu")
 
 
 @pytest.mark.parametrize("file", [PLANNER, SIM_PLANNER])

@@ -4,6 +4,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from node_kit.testing import ros  # noqa: F401
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import load
 
+sys.path.insert(0, str(Path(__file__).parent))  # for `small_work`
 PROCEDURES = Path(__file__).resolve().parents[1] / "config" / "procedures"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 

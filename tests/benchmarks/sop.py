@@ -217,7 +217,8 @@ def show(console: Console, found: dict) -> None:
     )  # fmt: skip
     title = (
         f"{found['cycles']['clean']} clean and {found['cycles']['faulty']} faulty cycles of "
-        f"station {found['seed']}, learned from {found['learned_from']}, accepted {found['accepted']:.0%}"
+        f"station {found['seed']}, learned from {found['learned_from']}, "
+        f"accepted {found['accepted']:.0%}"
     )
     table = Table(title=title, title_justify="left")
     table.add_column("figure")

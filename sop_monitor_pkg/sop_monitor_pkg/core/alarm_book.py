@@ -2,8 +2,8 @@
 
 A suspicion becomes an alarm when it has lasted for the on-delay. Suspicions with one root cause
 make one alarm: what is seen within the cause window of an open alarm of the same cycle is a
-consequence of it. Quality comes before process: when the piece itself turns out to be bad, the
-alarm becomes about that. Every change is in the journal before it is published.
+consequence of it. A cause comes before its symptoms and quality before process: when it turns out
+what was done wrong, or that the piece itself is bad, the alarm becomes about that. Every change is in the journal before it is published.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ class AlarmBook:
         if (cause.kind, cause.step) == (kind, step):
             if not cause.active:
                 self._write("returned", {"alarm": number}, now_ns)
-        elif kind.is_quality and not cause.kind.is_quality:
+        elif kind.explains > cause.kind.explains:
             self._write("reclassified", {"alarm": number, **about}, now_ns)
         else:
             text = suspicion.reason or " in ".join(filter(None, (str(kind), step)))

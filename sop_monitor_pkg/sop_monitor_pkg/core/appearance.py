@@ -19,7 +19,8 @@ from sop_monitor_pkg.core.phases import NO_STATE, STATES_PER_STEP
 COMPONENTS = 200  # of the PCA
 KEPT_PER_STATE = 60  # latents that stand for the neighbourhood of a state
 NEIGHBOURS = 3
-_FEWEST = 3  # latents, for a state to have a mean of its own
+_PLENTY = 10  # latents of each state: covariances can be told from them
+_FEWEST = 1  # latents, for a state to have a mean of its own
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def learn(latents: np.ndarray, states: np.ndarray, count: int, seed: int = 0) ->
         min(COMPONENTS, *latents.shape), whiten=True, svd_solver="randomized", random_state=seed
     )
     reduced = pca.fit_transform(latents)
-    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.05)
+    few = len(latents) < _PLENTY * len(np.unique(states))
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5 if few else 0.05)
     lda.fit(reduced, states)
     kept = min(len(lda.classes_) - 1, reduced.shape[1])
     scalings = lda.scalings_[:, :kept]

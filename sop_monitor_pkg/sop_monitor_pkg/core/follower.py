@@ -50,9 +50,22 @@ class Seen:
 
 
 class CycleFollower:
-    """Follows one cycle. Times are seconds; `start_ns` is the stamp of second 0."""
+    """Follows one cycle. Times are seconds since any moment."""
 
-    def __init__(self, procedure: Procedure, normal: Normal, rules: DecoderRules | None = None):
+    def __init__(
+        self,
+        procedure: Procedure,
+        normal: Normal,
+        rules: DecoderRules | None = None,
+        after_another: bool = False,
+    ):
+        """`after_another`: until the work begins, the last step of the cycle before is seen."""
+        self._last = [
+            index * STATES_PER_STEP + phase
+            for index, name in enumerate(procedure.by_name)
+            if after_another and name in last_steps(procedure)
+            for phase in range(STATES_PER_STEP)
+        ]
         self._procedure, self._normal = procedure, normal
         self._steps = tuple(procedure.by_name)
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, rules)
@@ -93,7 +106,7 @@ class CycleFollower:
         feature = with_motion(self._recent, latent, time_s, normal.motion_s)
         point = normal.appearance.project(feature[None])[0]
         fits = normal.appearance.fits(point[None], normal.temper)[0] + self._scene_fits(time_s)
-        belief = self._decoder.step(fits, time_s, self._waiting_fit(point))
+        belief = self._decoder.step(fits, time_s, self._waiting_fit(fits))
         self.belief = belief
         seen = Seen()
         if belief is None:
@@ -102,7 +115,7 @@ class CycleFollower:
         for step, begin_s in belief.path[len(self._told) : belief.told]:
             self._begin(step, begin_s, belief.probability, seen)
         self._score_time(belief, time_s, seen)
-        self._score_novelty(belief, point, seen)
+        self._score_novelty(belief, point, time_s, seen)
         return seen
 
     def end(self, time_s: float) -> Seen:
@@ -121,9 +134,10 @@ class CycleFollower:
         feature = with_motion(self._recent_scenes, seen, time_s, self._normal.motion_s)
         return scenes.fits(scenes.project(feature[None]), self._normal.temper)[0]
 
-    def _waiting_fit(self, point: np.ndarray) -> float:
-        """That no step has begun is as likely as a picture somewhat outside of all states."""
-        return -0.5 * self._normal.temper * self._normal.outside
+    def _waiting_fit(self, fits: np.ndarray) -> float:
+        """How well a picture fits that no step has begun: as one outside of all states does."""
+        outside = -0.5 * self._normal.temper * self._normal.outside
+        return max(outside, float(fits[self._last].max())) if self._last else outside
 
     def _begin(self, step: int, begin_s: float, probability: float, seen: Seen) -> None:
         if self._told:
@@ -169,11 +183,14 @@ class CycleFollower:
         """How much the latent has changed over the last `motion_s`, root mean square."""
         return float(np.sqrt(np.mean((self._recent[-1][1] - self._recent[0][1]) ** 2)))
 
-    def _score_novelty(self, belief: Belief, point: np.ndarray, seen: Seen) -> None:
-        self._strange.append(self._normal.appearance.distance(point, belief.state))
-        if self.running is None or len(self._strange) < (self._strange.maxlen or 1):
+    def _score_novelty(self, belief: Belief, point: np.ndarray, time_s: float, seen: Seen) -> None:
+        # What moves at first is the change of pieces; in the last step, the next may come any time.
+        if not self._told or time_s < self._told[0][1] + self._normal.motion_s or self.is_over:
             return
-        name = self._steps[self.running]
+        self._strange.append(self._normal.appearance.distance(point, belief.state))
+        if len(self._strange) < self._strange.maxlen:
+            return
+        name = self._steps[self._told[-1][0]]
         reason = "this does not look like anything in a correct cycle"
         value = float(np.mean(self._strange))
         seen.scores.append(Score("strange", value, Kind.UNKNOWN_ACTION, name, reason))

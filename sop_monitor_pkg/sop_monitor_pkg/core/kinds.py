@@ -35,6 +35,12 @@ class Kind(StrEnum):
         """Whether the piece itself is bad; the others say that the way of working is."""
         return self in (Kind.WRONG_PART, Kind.DEFECT, Kind.LABEL)
 
+    @property
+    def explains(self) -> int:
+        """How much it says about the cause: 0 a symptom, 1 what was done wrong, 2 a bad piece."""
+        symptoms = (Kind.UNKNOWN_ACTION, Kind.TOO_SLOW, Kind.HESITATING, Kind.TOO_FAST)
+        return 2 if self.is_quality else int(self not in symptoms)
+
 
 PRIORITIES: dict[Kind, Priority] = {
     Kind.WRONG_ORDER: Priority.HIGH,

@@ -23,7 +23,7 @@ RATE_HZ = 5.0
 MOTION_S = 0.6
 TEMPER = 0.05
 FOLDS = 5
-ROUNDS = 2  # of aligning unlabelled cycles and learning from them
+ROUNDS = 4  # of aligning unlabelled cycles and learning from them
 _STILL_SHARE = 0.3  # of the usual change of a latent
 
 
@@ -124,11 +124,14 @@ def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segme
         seen = scene.at(example.times_s, example.sightings, normal.places.classes)
         features = with_motion(seen, example.times_s, normal.motion_s)
         fits += normal.scenes.fits(normal.scenes.project(features), normal.temper)
-    decoder = Decoder(OrderLanguage(procedure, escape=0.0), normal.lengths)
     belief = None
-    for fit, time_s in zip(fits, example.times_s):
-        outside = -0.5 * normal.temper * normal.outside
-        belief = decoder.step(fit, float(time_s), outside)
+    # Before the work begins the picture is outside of all states; else it begins at once.
+    for outside in (-0.5 * normal.temper * normal.outside, -np.inf):
+        decoder = Decoder(OrderLanguage(procedure, escape=0.0), normal.lengths)
+        for fit, time_s in zip(fits, example.times_s):
+            belief = decoder.step(fit, float(time_s), outside)
+        if belief is not None:
+            break
     if belief is None:
         return ()
     begins = [begin_s for _, begin_s in belief.path]

@@ -61,7 +61,7 @@ class LiveFollower:
     def _watch_for_next(self, latent: np.ndarray, stamp_ns: int) -> list[Event]:
         time_s = self._time_s(stamp_ns)
         if self._next is None:
-            self._next = CycleFollower(self._procedure, self._normal)
+            self._next = CycleFollower(self._procedure, self._normal, after_another=True)
         self._next_seen.append((time_s, self._next.look(latent, time_s)))
         if self._next.told:
             begin_s = self._next.told[0][1]

@@ -17,6 +17,7 @@ from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 KEPT = 150  # places of a class in a step
 LASTING_S = 0.5  # as long as a part must be out of place
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
+_SAME = 0.03  # so near to a normal place of another class, a part is in its place
 _STILL = 0.012  # between two sightings, in picture widths: carried parts move more
 
 
@@ -59,7 +60,7 @@ class Places:
             return Misplaced(part.name, FARTHEST)
         own = self.classes.index(part.name)
         nearest = int(far.argmin())
-        belongs = self.classes[nearest] if far[nearest] < far[own] else ""
+        belongs = self.classes[nearest] if far[nearest] < min(far[own], _SAME) else ""
         return Misplaced(part.name, float(far[own]), belongs)
 
 

@@ -1,0 +1,265 @@
+"""Promises of learning, following and deciding, on a work made of random numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import small_work
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_work import STEPS, cycle, cycles, part
+from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, places, sightings
+from sop_monitor_pkg.core.events import CycleEnded, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.kinds import Kind
+from sop_monitor_pkg.core.learning import LearningError, learn
+from sop_monitor_pkg.core.live import LiveFollower
+from sop_monitor_pkg.core.normal import NormalError
+from sop_monitor_pkg.core.order_language import OrderLanguage
+from sop_monitor_pkg.core.places import PlaceWatch
+from sop_monitor_pkg.core.sightings import Sighting, SightingError
+from sop_monitor_pkg.core.watching import AlarmLine, StepLine, watch
+
+PROCEDURE = small_work.procedure()
+
+
+@pytest.fixture(scope="module")
+def known():
+    return learn(PROCEDURE, cycles(24), "random", 1)
+
+
+def steps(example, known):
+    return [line.step for line in watch(PROCEDURE, known, example) if isinstance(line, StepLine)]
+
+
+def raised(example, known):
+    """Kind (as it turned out) and time of each alarm."""
+    found = {}
+    for line in watch(PROCEDURE, known, example):
+        if isinstance(line, AlarmLine):
+            begun_s = found.get(line.alarm.number, (None, line.time_s))[1]
+            found[line.alarm.number] = (line.alarm.kind, begun_s)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("order", [STEPS, ("take", "turn", "put")])
+def test_a_correct_cycle_is_followed_without_an_alarm(known, order):
+    example = cycle(order, seed=1)
+    assert steps(example, known) == list(order)
+    assert raised(example, known) == []
+
+
+def test_steps_are_told_soon_after_they_begin(known):
+    example = cycle(seed=2)
+    lines = [x for x in watch(PROCEDURE, known, example) if isinstance(x, StepLine)]
+    for line, truth in zip(lines, example.segments, strict=True):
+        assert line.begin_s == pytest.approx(truth.begin_s, abs=0.5)
+        assert line.told_s - truth.begin_s < 1.5
+
+
+@pytest.mark.parametrize(
+    "order, kind",
+    [
+        (("take", "put"), Kind.WRONG_ORDER),
+        (("take", "put", "turn"), Kind.WRONG_ORDER),
+        (("take", "turn", "turn", "put"), Kind.REPEATED),
+        (("take", "turn", "wipe"), Kind.SKIPPED),
+    ],
+)
+def test_mistakes_of_the_order_raise_one_alarm(known, order, kind):
+    alarms = raised(cycle(order, seed=3), known)
+    assert [found for found, _ in alarms] == [kind]
+
+
+def test_a_step_that_takes_too_long_is_told_while_it_runs(known):
+    example = cycle(seed=4, slower={"turn": 4.0})
+    ((kind, time_s),) = raised(example, known)
+    assert kind in (Kind.TOO_SLOW, Kind.HESITATING)
+    assert time_s < example.segments[1].end_s - 2.0
+
+
+def test_a_step_done_too_fast_is_told_when_it_has_ended(known):
+    example = cycle(seed=5, slower={"turn": 0.3})
+    assert [kind for kind, _ in raised(example, known)] == [Kind.TOO_FAST]
+
+
+@pytest.mark.parametrize(
+    "name, x, y, kind",
+    [
+        ("nut_m4", 0.2, 0.8, Kind.DROPPED_PART),
+        ("nut_m4", 0.5, 0.2, Kind.WRONG_PART),
+        ("coin", 0.2, 0.8, Kind.FOREIGN_OBJECT),
+    ],
+)
+def test_what_lies_where_it_never_does_is_told_by_kind(known, name, x, y, kind):
+    alarms = raised(cycle(seed=6, extra=[part(name, 9, x, y)]), known)
+    assert [found for found, _ in alarms] == [kind]
+    assert 3.0 < alarms[0][1] < 5.0
+
+
+def test_a_hand_may_be_anywhere_and_a_part_may_be_carried_anywhere(known):
+    watch_ = PlaceWatch(places.Places(("hand",)))
+    carried = [
+        Sighting(0.1 * i, (part("nut_m3", 1, 0.02 * i, 0.9),)) for i in range(20)
+    ]  # never at rest
+    assert not any(watch_.take(sighting, [0]) for sighting in carried)
+    from sop_monitor_pkg.core.follower import CycleFollower
+
+    follower = CycleFollower(PROCEDURE, known)
+    assert follower._kind_of(places.Misplaced("nut_m3", 0.3)) is Kind.DROPPED_PART
+    assert follower._kind_of(places.Misplaced("nut_m4", 0.3, "nut_m3")) is Kind.WRONG_PART
+
+
+def test_a_surface_that_looks_defective_is_told(known):
+    example = cycle(seed=7)
+    seen = [
+        Sighting(s.time_s, s.parts, {"table": 0.9} if s.time_s > 4.0 else s.scores)
+        for s in example.sightings
+    ]
+    from dataclasses import replace
+
+    alarms = raised(replace(example, sightings=tuple(seen)), known)
+    assert [kind for kind, _ in alarms] == [Kind.DEFECT]
+
+
+def test_one_labelled_cycle_of_each_kind_is_enough(known):
+    few = learn(PROCEDURE, cycles(24, labelled=2), "random", 1)
+    assert few.cycles == 24
+    for seed, order in ((11, STEPS), (12, ("take", "turn", "put"))):
+        assert steps(cycle(order, seed), few) == list(order)
+        assert raised(cycle(order, seed), few) == []
+
+
+def test_it_follows_without_eyes():
+    blind = learn(PROCEDURE, cycles(20, eyes=False), "random", 1)
+    assert blind.scenes is None
+    assert steps(cycle(seed=1, eyes=False), blind) == list(STEPS)
+
+
+def test_what_cannot_be_learned_from_is_said():
+    with pytest.raises(LearningError, match="label at least one"):
+        learn(PROCEDURE, cycles(3, labelled=0), "random", 1)
+    with pytest.raises(LearningError, match="no labelled cycle does wipe"):
+        learn(PROCEDURE, [cycle(("take", "turn", "put"), i) for i in range(3)], "random", 1)
+    with pytest.raises(LearningError, match="record more"):
+        learn(PROCEDURE, [cycle()], "random", 1)
+
+
+def test_a_model_is_the_same_when_it_is_read_again(known, tmp_path):
+    again = normal.load(known.save(tmp_path / "normal"))
+    assert again.threshold == known.threshold and again.scales == known.scales
+    example = cycle(seed=8, slower={"turn": 4.0})
+    assert raised(example, again) == raised(example, known)
+    about = json.loads((tmp_path / "normal" / "normal.json").read_text())
+    assert (about["cycles"], about["needed"], about["accepted"]) == (24, 19, 0.05)
+
+
+def test_damaged_models_and_cycles_are_refused(known, tmp_path):
+    with pytest.raises(NormalError, match="make one with ./run sop learn"):
+        normal.load(tmp_path / "nothing")
+    folder = known.save(tmp_path / "normal")
+    (folder / "normal.safetensors").write_bytes(b"damaged")
+    with pytest.raises(NormalError, match="no usable model"):
+        normal.load(folder)
+    (folder / "normal.json").write_text('{"format": "another"}')
+    with pytest.raises(NormalError, match="another format"):
+        normal.load(folder)
+    cycle_store.save(tmp_path / "c.npz", cycle(), "random")
+    example, encoder = cycle_store.load(tmp_path / "c.npz")
+    assert (encoder, example.segments) == ("random", cycle().segments)
+    assert example.sightings == cycle().sightings
+    (tmp_path / "c.npz").write_bytes(b"PK damaged")
+    with pytest.raises(cycle_store.StoreError, match="remove it"):
+        cycle_store.load(tmp_path / "c.npz")
+    (tmp_path / "eyes.jsonl").write_text('{"t": 0.0}\n{"t": 0.1, "detections": [{}]}\n')
+    with pytest.raises(SightingError, match="line 2"):
+        sightings.read(tmp_path / "eyes.jsonl", 640)
+
+
+# Thresholds.
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.2]))
+def test_a_threshold_keeps_the_accepted_rate(seed, accepted):
+    """Over many draws; a single threshold may be unlucky."""
+    rng = np.random.default_rng(seed)
+    flagged = [
+        rng.standard_exponential() > conformal.threshold(rng.standard_exponential(40), accepted)
+        for _ in range(400)
+    ]
+    assert np.mean(flagged) < accepted + 3.5 * np.sqrt(accepted * (1 - accepted) / 400)
+
+
+def test_too_few_cycles_are_said_and_still_give_a_threshold():
+    assert (conformal.needed(0.05), conformal.needed(0.01)) == (19, 99)
+    assert conformal.threshold(np.array([1.0, 2.0]), 0.05) > 2.0
+    assert conformal.threshold(np.arange(19.0), 0.05) == 18.0
+    with pytest.raises(ValueError, match="accepted rate 0"):
+        conformal.threshold(np.ones(3), 0.0)
+
+
+def test_a_lower_accepted_rate_never_flags_more(known):
+    strict = known.calibrated(known.maxima, known.out_of_order, 0.01)
+    assert strict.threshold >= known.threshold
+
+
+# Order.
+
+
+def test_mistakes_are_rare_and_what_is_allowed_is_not():
+    language = OrderLanguage(PROCEDURE)
+    chance = dict(zip(STEPS, np.exp(language.log_next((0,)))))
+    assert chance["turn"] == pytest.approx(1.0)
+    assert 0 < chance["take"] < 1e-3 and 0 < chance["put"] < 1e-3
+    after_skip = dict(zip(STEPS, np.exp(language.log_next((0, 3)))))
+    assert after_skip["turn"] > 1e-3  # late, but it comes
+    forbidden = OrderLanguage(PROCEDURE, escape=0.0).log_next((0,))
+    assert forbidden[STEPS.index("put")] == -np.inf
+
+
+# Live.
+
+
+def feed(follower, example, start_ns):
+    """Everything that a live follower says of a cycle."""
+    events, seen = [], list(example.sightings)
+    for latent, time_s in zip(example.latents, example.times_s):
+        stamp_ns = start_ns + round(time_s * 1e9)
+        while seen and seen[0].time_s <= time_s:
+            events += follower.see(seen.pop(0), stamp_ns)
+        events += follower.look(latent, stamp_ns)
+    return events
+
+
+def test_cycles_follow_each_other_live(known):
+    follower, events, start_ns = LiveFollower(PROCEDURE, known), [], 10**18
+    for seed in (21, 22, 23):
+        example = cycle(seed=seed)
+        events += feed(follower, example, start_ns)
+        start_ns += round((example.times_s[-1] + 0.2) * 1e9)
+    ends = [i for i, event in enumerate(events) if isinstance(event, CycleEnded)]
+    assert len(ends) == 2  # the third one still runs
+    begun = [event.step for event in events[: ends[1]] if isinstance(event, StepBegun)]
+    assert begun == [*STEPS, *STEPS]
+    assert all(event.stamp_ns >= 10**18 for event in events)
+    assert not [event for event in events if isinstance(event, Suspicion)]
+
+
+def test_a_silent_camera_ends_the_cycle(known):
+    follower = LiveFollower(PROCEDURE, known)
+    example = cycle(seed=24)
+    half = len(example.latents) // 2
+    for latent, time_s in zip(example.latents[:half], example.times_s[:half]):
+        follower.look(latent, 10**18 + round(time_s * 1e9))
+    events = follower.look(example.latents[0], 10**18 + 60 * 10**9)
+    assert [type(e) for e in events][:2] == [StepEnded, CycleEnded]
+
+
+def test_unlabelled_cycles_are_aligned(known):
+    example = cycle(seed=31, labelled=False)
+    found = learning.align(PROCEDURE, known, example)
+    truth = cycle(seed=31).segments
+    assert [s.step for s in found] == [s.step for s in truth]
+    assert all(abs(a.begin_s - b.begin_s) < 0.5 for a, b in zip(found, truth))
