@@ -212,9 +212,9 @@ def test_mistakes_are_rare_and_what_is_allowed_is_not():
     language = OrderLanguage(PROCEDURE)
     chance = dict(zip(STEPS, np.exp(language.log_next((0,)))))
     assert chance["turn"] == pytest.approx(1.0)
-    assert 0 < chance["take"] < 1e-3 and 0 < chance["put"] < 1e-3
+    assert 0 < chance["take"] < 0.01 and 0 < chance["put"] < 0.01
     after_skip = dict(zip(STEPS, np.exp(language.log_next((0, 3)))))
-    assert after_skip["turn"] > 1e-3  # late, but it comes
+    assert after_skip["turn"] > 0.1  # late, but it comes
     forbidden = OrderLanguage(PROCEDURE, escape=0.0).log_next((0,))
     assert forbidden[STEPS.index("put")] == -np.inf
 
