@@ -15,7 +15,7 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from vjepa_world_model.video import VideoError, VideoReader, VideoWriter
+from vjepa_world_model.video import VideoError, VideoReader, VideoWriter, thinned
 
 from perception_pkg.core import annotate
 from perception_pkg.core.defects import DefectFinder
@@ -99,6 +99,7 @@ def perceive(
     ),
     detector: Path = typer.Option(MODELS / "station_detector", help="model folder"),
     defects: Path = typer.Option(MODELS / "station_defects", help="model folder"),
+    rate: float = typer.Option(0.0, min=0.0, help="pictures a second to look at; 0: all"),
     threads: int = typer.Option(0, min=0, help="CPU threads; 0: all cores"),
 ) -> None:
     """Look at every picture of a video; writes an annotated video and JSON lines."""
@@ -107,21 +108,21 @@ def perceive(
         eyes = Eyes(detector, defects, layout, threads)
         with VideoReader(video) as reader:
             out.mkdir(parents=True, exist_ok=True)
-            count = _write(eyes, reader, out)
+            count = _write(eyes, reader, out, rate)
     except (VideoError, RegionError, ModelError) as error:
         typer.echo(f"perceive: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{count} pictures: {out / 'annotated.mp4'}, {out / 'results.jsonl'}")
 
 
-def _write(eyes: Eyes, reader: VideoReader, out: Path) -> int:
+def _write(eyes: Eyes, reader: VideoReader, out: Path, rate: float) -> int:
     part = out / "results.jsonl.part"
     count = 0
     with (
         part.open("w") as lines,
-        VideoWriter(out / "annotated.mp4", reader.size, reader.fps) as film,
+        VideoWriter(out / "annotated.mp4", reader.size, rate or reader.fps) as film,
     ):
-        for number, time_s, image in _progress(reader):
+        for number, time_s, image in _progress(reader, rate):
             results, drawn = eyes.look(image)
             lines.write(json.dumps({"frame": number, "t": time_s, **results}, default=plain) + "\n")
             film.add(drawn)
@@ -130,11 +131,13 @@ def _write(eyes: Eyes, reader: VideoReader, out: Path) -> int:
     return count
 
 
-def _progress(reader: VideoReader) -> Iterator[tuple[int, float, np.ndarray]]:
+def _progress(reader: VideoReader, rate: float) -> Iterator[tuple[int, float, np.ndarray]]:
     console = Console(stderr=True)
     with Progress(console=console) as progress:
-        bar = progress.add_task("looking", total=reader.count or None)
-        for number, (time_s, image) in enumerate(reader.frames()):
+        count = reader.count * rate / reader.fps if rate else reader.count
+        bar = progress.add_task("looking", total=count or None)
+        frames = thinned(reader.frames(), rate) if rate else reader.frames()
+        for number, (time_s, image) in enumerate(frames):
             yield number, time_s, image
             progress.advance(bar)
 

@@ -1,17 +1,22 @@
-"""Promises of the parameter file and the README: they show what the dataclass says."""
+"""Promises of the parameter files and the README: they show what the dataclasses say."""
 
 from pathlib import Path
 
+import pytest
 from node_kit.parameters import differences, markdown
 from sop_monitor_pkg.nodes.parameters import SopMonitorParameters
+from sop_monitor_pkg.nodes.sop_follower_node import SopFollowerParameters
 
 PACKAGE = Path(__file__).resolve().parents[1]
+NODES = {"sop_monitor": SopMonitorParameters, "sop_follower": SopFollowerParameters}
 
 
-def test_the_file_agrees_with_the_dataclass():
-    file = PACKAGE / "config" / "sop_monitor.yaml"
-    assert differences(SopMonitorParameters, file, "sop_monitor") == []
+@pytest.mark.parametrize("node", NODES)
+def test_the_file_agrees_with_the_dataclass(node):
+    file = PACKAGE / "config" / f"{node}.yaml"
+    assert differences(NODES[node], file, node) == []
 
 
-def test_the_readme_shows_the_table_of_the_dataclass():
-    assert markdown(SopMonitorParameters) in (PACKAGE / "README.md").read_text()
+@pytest.mark.parametrize("node", NODES)
+def test_the_readme_shows_the_table_of_the_dataclass(node):
+    assert markdown(NODES[node]) in (PACKAGE / "README.md").read_text()

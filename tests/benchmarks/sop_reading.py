@@ -19,12 +19,12 @@ from perception_pkg.core.recordings import Recording
 from perception_pkg.perceive import EYES, Eyes, plain
 from sop_monitor_pkg.core import cycle_store, sightings
 from sop_monitor_pkg.core.cycle_recordings import CycleRecording, find
-from sop_monitor_pkg.core.latents import Latents, thinned
+from sop_monitor_pkg.core.latents import Latents
 from sop_monitor_pkg.core.learning import RATE_HZ, Example
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.reader import read_cycle, width_of
 from vjepa_world_model.checkpoints import load_world_model
-from vjepa_world_model.video import VideoReader
+from vjepa_world_model.video import VideoReader, thinned
 
 # How often each eye looks: every so many pictures of the decoder's rate. The nodes are slower for
 # texts, too; see max_rate_hz.

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from vjepa_world_model.video import VideoReader
+from vjepa_world_model.video import VideoReader, thinned
 from vjepa_world_model.world_model import WorldModel
 
 POOLED = 4  # rows and columns that are left of the patch grid
@@ -51,17 +51,6 @@ class Latents:
                 times += [time_s for time_s, _ in batch]
                 parts.append(self.encode(np.stack([picture for _, picture in batch])))
         return np.concatenate(parts), np.array(times)
-
-
-def thinned(
-    frames: Iterable[tuple[float, np.ndarray]], rate_hz: float
-) -> Iterator[tuple[float, np.ndarray]]:
-    """At most `rate_hz` pictures of a second, evenly."""
-    due_s = -np.inf
-    for time_s, picture in frames:
-        if time_s >= due_s - 1e-6:
-            yield time_s, picture
-            due_s = max(due_s + 1.0 / rate_hz, time_s + 0.5 / rate_hz)
 
 
 def batches(items: Iterable, size: int = AT_ONCE) -> Iterator[list]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -65,6 +65,17 @@ class VideoReader:
             raise VideoError(f"{self.path} is damaged after {number} pictures: {reason}") from None
         if not number:
             raise VideoError(f"{self.path} holds no pictures")
+
+
+def thinned(
+    frames: Iterable[tuple[float, np.ndarray]], rate_hz: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """At most `rate_hz` pictures of a second, evenly."""
+    due_s = -np.inf
+    for time_s, picture in frames:
+        if time_s >= due_s - 1e-6:
+            yield time_s, picture
+            due_s = max(due_s + 1.0 / rate_hz, time_s + 0.5 / rate_hz)
 
 
 class VideoWriter:
