@@ -108,6 +108,14 @@ def test_a_video_is_annotated_and_described(
         assert len(list(film.frames())) == 6
 
 
+def test_fewer_pictures_are_looked_at_on_request(call, recording, detector_folder, tmp_path):
+    video = recording / "cycle_0000" / "video.mp4"
+    options = ("--detector", detector_folder, "--rate", 5, "--threads", 1, "--out", tmp_path)
+    assert call(perceive, video, *options)[0] == 0
+    lines = [json.loads(x) for x in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line["t"] for line in lines] == pytest.approx([0.0, 0.2, 0.4])
+
+
 def test_what_is_no_video_or_does_not_fit_is_refused(
     call, recording, detector_folder, defect_folder, tmp_path
 ):

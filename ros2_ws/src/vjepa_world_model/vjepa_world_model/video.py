@@ -75,7 +75,8 @@ def thinned(
     for time_s, picture in frames:
         if time_s >= due_s - 1e-6:
             yield time_s, picture
-            due_s = max(due_s + 1.0 / rate_hz, time_s + 0.5 / rate_hz)
+            on_time = time_s - due_s < 1.0 / rate_hz
+            due_s = (due_s if on_time else time_s) + 1.0 / rate_hz
 
 
 class VideoWriter:

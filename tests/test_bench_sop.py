@@ -1,0 +1,79 @@
+"""`./run bench sop`: what it counts, against counts made by hand."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.sop_scores import (
+    AlarmSeen,
+    Outcome,
+    delays,
+    edit,
+    f1,
+    figures,
+    pos,
+)
+from sop_monitor_pkg.core.phases import Segment
+
+
+def test_edit_score_and_order_similarity():
+    assert edit("abcd", "abcd") == 100.0
+    assert edit("abcd", "abd") == pytest.approx(75.0)
+    assert edit("abcd", "") == 0.0
+    assert edit("abcd", "acbd") == pytest.approx(50.0)  # two substitutions
+    assert pos("abcd", "acbd") == pytest.approx(0.75)  # one exchange
+    assert pos("ab", "xyxyxy") == 0.0
+
+
+def segments(text: str, lengths: list[float]) -> tuple[Segment, ...]:
+    found, now_s = [], 0.0
+    for step, length_s in zip(text, lengths, strict=True):
+        found.append(Segment(step, now_s, now_s + length_s))
+        now_s += length_s
+    return tuple(found)
+
+
+def outcome(fault="", alarms=(), found="ab", shift=0.0, visible_s=10.0, level=0.5):
+    truth = segments("ab", [10.0, 10.0])
+    seen = segments(found, [10.0 + shift, *[10.0 - shift] * (len(found) - 1)])
+    told_s = tuple(s.begin_s + 0.5 for s in seen)
+    visible_s = visible_s if fault else None
+    return Outcome(fault, visible_s, 20.0, truth, seen, told_s, tuple(alarms), level)
+
+
+def test_segments_count_by_their_overlap():
+    assert f1([outcome()], 0.5) == 100.0
+    # The second step is told 6 s late: 4 of its 10 s are shared.
+    assert f1([outcome(shift=6.0)], 0.5) == pytest.approx(50.0)
+    assert f1([outcome(shift=6.0)], 0.25) == 100.0
+    assert f1([outcome(found="a")], 0.5) == pytest.approx(100 * 2 / 3)
+    assert delays(outcome()) == [0.5, 0.5] and delays(outcome(found="ba")) == []
+
+
+def alarm(kind: str, at_s: float, later: tuple[str, float] | None = None) -> AlarmSeen:
+    return AlarmSeen(at_s, ((kind, at_s), *([later] if later else [])))
+
+
+def test_faults_are_found_by_the_right_kind_of_alarm():
+    found = figures(
+        [
+            outcome("skipped_step", [alarm("wrong_order", 12.0)], level=9.0),
+            outcome("skipped_step", [alarm("defect", 12.0)], level=9.0),
+            outcome("dropped_part", [alarm("too_slow", 11.0, ("dropped_part", 13.0))], level=9.0),
+            outcome("hesitation", [alarm("hesitating", 8.0), alarm("label", 9.0)], level=9.0),
+            outcome(alarms=[alarm("defect", 3.0)], level=1.5),
+            outcome(),
+            outcome(),
+            outcome(),
+        ]
+    )
+    assert found["recall"] == {"skipped_step": 0.5, "hesitation": 1.0, "dropped_part": 1.0}
+    assert found["recall_any_kind"] == 1.0
+    # 2 s and 3 s after they could be seen; the hesitation was told before.
+    assert found["latency_median_s"] == pytest.approx(2.0)
+    assert found["single_alarm_share"] == pytest.approx(0.75)
+    assert found["precision"]["defect"] == 0.0 and found["precision"]["dropped_part"] == 1.0
+    flagged = found["clean_flagged"]
+    assert flagged["share"] == 0.25
+    assert (flagged["low"], flagged["high"]) == pytest.approx((0.0063, 0.8059), abs=1e-4)
+    assert found["false_alarms_per_hour"] == pytest.approx(3600 / 80)
+    assert found["auroc"] == 1.0
