@@ -29,6 +29,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "action_node = perception_pkg.nodes.action_node:main",
             "detector_node = perception_pkg.nodes.detector_node:main",
             "defect_node = perception_pkg.nodes.defect_node:main",
             "text_node = perception_pkg.nodes.text_node:main",

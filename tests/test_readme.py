@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from node_kit.testing import ros  # noqa: F401 (a fixture)
+from sop_monitor_pkg.core import procedure_file
+from sop_monitor_pkg.core.examples import find_procedure
+from sop_monitor_pkg.core.learning import Example, learn
+from sop_monitor_pkg.core.phases import Segment
 from vjepa_bringup.launch_file import declared_arguments
 from vjepa_bringup.xml_launcher import Launch
+from vjepa_world_model.stored import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,36 +37,73 @@ def table(marker: str) -> list[list[str]]:
 def test_launch_arguments_are_those_of_the_files():
     written = {(row[0].strip("`"), row[1].strip("`"), row[2].strip("`")) for row in table("launch")}
     declared = {
-        (path.name, argument.name, argument.default)
+        (path.name, argument.name, "required" if argument.default is None else argument.default)
         for path in (ROOT / "launch").glob("*.launch.xml")
         for argument in declared_arguments(path)
     }
     assert written == declared
 
 
-@pytest.mark.ros
-def test_topics_are_those_of_the_running_nodes(ros, small_model):  # noqa: F811
+def topics_of(marker: str) -> dict[str, str]:
+    """Topics of a table and their types."""
     written = {}
-    for names, types, *_ in table("topics"):
+    for names, types, *_ in table(marker):
         types = re.findall(r"`([^`]+)`", types)
         names = re.findall(r"`([^`]+)`", names)
         written.update(zip(names, types if len(types) == len(names) else types * len(names)))
-    del written["delta_twist_cmds"]  # the guard streams to real arms, not to the lock-step one
-    del written["clip_latent"]  # off by default
-    nodes = Launch(ROOT / "launch" / "sim_planner.launch.xml", {"model": small_model})
+    return written
+
+
+def check_topics(ros, written: dict[str, str], *nodes: Launch) -> None:  # noqa: F811
+    """Fails unless these launches have these topics, all of them and no others."""
 
     def topics() -> dict[str, str]:
         found = ros.probe.get_topic_names_and_types()
         return {n.lstrip("/"): t[0] for n, t in found if not INFRASTRUCTURE.search(n)}
 
-    nodes.start()
-    try:
-        ros.wait_for(lambda: topics() == written, "the topics of the README", 120.0)
-    finally:
-        # Told apart, so that a failure shows what differs.
+    with contextlib.ExitStack() as stack:
+        for launch in nodes:
+            stack.enter_context(launch)
+        # A failure shows what differs.
+        with contextlib.suppress(TimeoutError):
+            ros.wait_for(lambda: topics() == written, "the topics of the README", 120.0)
         seen = topics()
-        nodes.stop()
     assert seen == written
+
+
+@pytest.mark.ros
+def test_topics_are_those_of_the_running_nodes(ros, small_model):  # noqa: F811
+    written = topics_of("topics")
+    del written["delta_twist_cmds"]  # the guard streams to real arms, not to the lock-step one
+    del written["clip_latent"]  # off by default
+    planner = Launch(ROOT / "launch" / "sim_planner.launch.xml", {"model": small_model})
+    check_topics(ros, written, planner)
+
+
+@pytest.mark.ros
+def test_topics_of_eyes_and_monitor_are_those_of_the_running_nodes(ros, tmp_path):  # noqa: F811
+    eyes = Launch(ROOT / "launch" / "perception.launch.xml", {})
+    arguments = {
+        "normal": normal_of_the_station(tmp_path),
+        "journal": tmp_path / "journal.db",
+        "web_port": 0,
+    }
+    monitor = Launch(ROOT / "launch" / "sop.launch.xml", arguments)
+    check_topics(ros, topics_of("eyes and monitor"), eyes, monitor)
+
+
+def normal_of_the_station(folder: Path) -> Path:
+    """A model of normal work that fits the procedure of the station, learned from noise."""
+    procedure = procedure_file.load(find_procedure("station"))
+    rng = np.random.default_rng(0)
+    examples = []
+    for number in range(3):
+        begins = np.arange(len(procedure.steps)) * 2.0
+        segments = tuple(Segment(s.name, b, b + 1.8) for s, b in zip(procedure.steps, begins))
+        times = np.arange(0.0, begins[-1] + 1.8, 0.2)
+        latents = rng.normal(size=(len(times), 16)).astype(np.float32)
+        examples.append(Example(str(number), latents, times, segments))
+    return learn(procedure, examples, str(SHIPPED), 4).save(folder / "normal")
 
 
 def test_every_command_of_the_readme_exists():

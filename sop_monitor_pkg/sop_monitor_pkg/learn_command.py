@@ -27,7 +27,7 @@ from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import ProcedureError
 from sop_monitor_pkg.core.reader import read_cycle
 from sop_monitor_pkg.core.sightings import SightingError
-from sop_monitor_pkg.core.watching import StepLine
+from sop_monitor_pkg.core.watching import StepLine, WarningLine
 from sop_monitor_pkg.core.watching import watch as watch_cycle
 
 OUT = Path("out/sop/normal")
@@ -98,6 +98,9 @@ def watch(
         if isinstance(line, StepLine):
             title = rules.by_name[line.step].title
             console.print(f"{line.begin_s:7.1f} s  {line.step}: {title}")
+        elif isinstance(line, WarningLine):
+            what = f"{line.next_step} seems to come next (risk {line.risk:.2f})"
+            console.print(f"[yellow]{line.time_s:7.1f} s  warning: {what}")
         else:
             alarms += line.change == "raised"
             what = f"{line.alarm.kind} in {line.alarm.step}" if line.alarm.step else line.alarm.kind

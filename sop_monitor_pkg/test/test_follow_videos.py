@@ -22,6 +22,7 @@ from vjepa_interfaces.msg import (
     Defects,
     Detection,
     Detections,
+    Outlook,
     SopEvent,
     Text,
     Texts,
@@ -133,6 +134,7 @@ def test_the_node_tells_the_steps_that_it_sees(ros, workshop, learned):
         device="cpu",
     )
     events = ros.collect(SopEvent, "sop/events", EVENTS)
+    outlooks = ros.collect(Outlook, "sop/outlook", SENSOR)
     camera = ros.publisher(Image, "camera/image_raw", SENSOR)
     for second in range(2):  # two cycles, with a pause of the camera between them
         frames, _ = pictures(STEPS, 70 + second)
@@ -145,6 +147,7 @@ def test_the_node_tells_the_steps_that_it_sees(ros, workshop, learned):
     assert [e.step for e in events if e.type == e.STEP_BEGUN] == [*STEPS, *STEPS]
     assert [e.type for e in events].count(SopEvent.CYCLE_ENDED) == 1
     assert all(e.header.frame_id == "camera" for e in events)
+    assert outlooks and all(0.0 <= o.risk <= 1.0 and o.next_step in STEPS for o in outlooks)
 
 
 def test_the_node_does_not_start_without_a_model_of_its_procedure(ros, learned, tmp_path):

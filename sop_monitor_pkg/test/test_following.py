@@ -19,7 +19,7 @@ from sop_monitor_pkg.core.normal import NormalError
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.places import PlaceWatch
 from sop_monitor_pkg.core.sightings import Sighting, SightingError
-from sop_monitor_pkg.core.watching import AlarmLine, StepLine, watch
+from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
 
 PROCEDURE = small_work.procedure()
 
@@ -201,7 +201,7 @@ def test_too_few_cycles_are_said_and_still_give_a_threshold():
 
 
 def test_a_lower_accepted_rate_never_flags_more(known):
-    strict = known.calibrated(known.maxima, known.out_of_order, 0.01)
+    strict = known.calibrated(known.maxima, known.out_of_order, known.risks, 0.01)
     assert strict.threshold >= known.threshold
 
 
@@ -217,6 +217,35 @@ def test_mistakes_are_rare_and_what_is_allowed_is_not():
     assert after_skip["turn"] > 0.1  # late, but it comes
     forbidden = OrderLanguage(PROCEDURE, escape=0.0).log_next((0,))
     assert forbidden[STEPS.index("put")] == -np.inf
+
+
+# Outlook.
+
+
+def outlooks(example, known):
+    return [
+        (time_s, seen.outlook)
+        for time_s, seen in learning.play(PROCEDURE, known, example)
+        if seen.outlook is not None
+    ]
+
+
+def test_the_next_step_of_a_correct_cycle_is_no_risk(known):
+    example = cycle(seed=41)
+    found = outlooks(example, known)
+    assert max(outlook.risk for _, outlook in found) <= known.risk_threshold
+    turn_s, put_s = example.segments[1].begin_s, example.segments[3].begin_s
+    before_turn = [o for t, o in found if turn_s - 0.5 < t < turn_s]
+    assert all(o.next_step == "turn" and o.probability > 0.5 for o in before_turn)
+    before_put = [o for t, o in found if put_s - 0.5 < t < put_s]
+    assert all(o.next_step == "put" for o in before_put)
+
+
+def test_a_step_that_does_not_belong_here_is_expected_before_it_comes(known):
+    """Whoever wipes puts it down next; wiping before turning has not been told yet."""
+    lines = list(watch(PROCEDURE, known, cycle(("take", "wipe", "put"), seed=42)))
+    warned = [line.time_s for line in lines if isinstance(line, WarningLine)]
+    assert warned
 
 
 # Live.

@@ -22,7 +22,7 @@ from sop_monitor_pkg.core.learning import Example, learn, play
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.phases import Segment
 from sop_monitor_pkg.core.procedure import Procedure
-from sop_monitor_pkg.core.watching import AlarmLine, StepLine, judge
+from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, judge
 from vjepa_world_model.stored import SHIPPED
 
 from benchmarks.progress import ProgressView, ending_plainly
@@ -194,6 +194,7 @@ def outcome(
         told_s=tuple(s.told_s for s in steps),
         alarms=alarms,
         level=level,
+        warned_s=tuple(line.time_s for line in lines if isinstance(line, WarningLine)),
     )
 
 
@@ -232,6 +233,13 @@ def show(console: Console, found: dict) -> None:
         values = (each.get("recall", {}).get(kind) for each in found["beside"].values())
         table.add_row(f"recall {kind}", *(_number(value) for value in values))
     console.print(table)
+    early = found["early_warning"]
+    console.print(
+        f"early warning: before the alarm in {_number(early['warned_before'])} of the cycles with "
+        f"a mistake of the order, median lead {_number(early['lead_s'])} s; in "
+        f"{_number(early['clean_warned'])} of the clean cycles",
+        highlight=False,
+    )
 
 
 def _number(value: float | None) -> str:

@@ -26,6 +26,9 @@ ANSWERS = {
 """Faults of the station, and the kinds of alarm that name them. When a step comes whose predecessor
 has not been done, nobody can tell yet whether that will come late or never."""
 
+ORDER_FAULTS = ("wrong_order", "skipped_step", "repeated_step")
+EARLIEST_S = 5.0  # before an alarm, a warning belongs to it
+
 
 @dataclass(frozen=True)
 class AlarmSeen:
@@ -43,6 +46,7 @@ class Outcome:
         fault: of the station; empty: a clean cycle. visible_s: from when it can be seen.
         length_s: of the cycle.
         truth, found: its steps, and those that were told. told_s: when.
+        warned_s: when a mistake of the order seemed to come next.
         alarms: raised. level: the largest scaled score; infinite: a mistake of the order.
     """
 
@@ -54,6 +58,7 @@ class Outcome:
     told_s: tuple[float, ...]
     alarms: tuple[AlarmSeen, ...] = field(default=())
     level: float = 0.0
+    warned_s: tuple[float, ...] = ()
 
 
 def edit(truth: Sequence[str], found: Sequence[str]) -> float:
@@ -133,6 +138,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict:
         "single_alarm_share": float(np.mean([len(o.alarms) == 1 for o in faulty]))
         if faulty
         else None,
+        "early_warning": _early(clean, faulty),
         "auroc": float(
             roc_auc_score(
                 [0] * len(clean) + [1] * len(faulty),
@@ -153,6 +159,23 @@ def _answer(outcome: Outcome) -> float | None:
         if kind in ANSWERS[outcome.fault]
     ]
     return max(0.0, min(times) - (outcome.visible_s or 0.0)) if times else None
+
+
+def _early(clean: Sequence[Outcome], faulty: Sequence[Outcome]) -> dict:
+    """Warnings, which are no alarms: how often and how long before the alarm they come."""
+    leads = []
+    mistakes = [o for o in faulty if o.fault in ORDER_FAULTS]
+    for outcome in mistakes:
+        alarm_s = min((a.raised_s for a in outcome.alarms), default=np.inf)
+        # What came long before has to do with something else.
+        times = [t for t in outcome.warned_s if alarm_s - EARLIEST_S <= t < alarm_s]
+        if times:
+            leads.append(alarm_s - times[0])
+    return {
+        "warned_before": len(leads) / len(mistakes) if mistakes else None,
+        "lead_s": float(np.median(leads)) if leads else None,
+        "clean_warned": float(np.mean([bool(o.warned_s) for o in clean])) if clean else None,
+    }
 
 
 def _precision(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -59,6 +59,7 @@ def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Pa
         DetectorDataError: the data set cannot be used.
     """
     path, description = read_description(data)
+    out = out.resolve()  # ultralytics works in a folder of its own
     ultralytics = _ultralytics(out)
     last = out / "run" / "weights" / "last.pt"
     done = out / "run" / "finished"

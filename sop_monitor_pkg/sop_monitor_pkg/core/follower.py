@@ -26,6 +26,7 @@ from sop_monitor_pkg.core.procedure import CheckKind, Procedure
 from sop_monitor_pkg.core.sightings import SeenPart, Sighting
 
 SECOND_NS = 1_000_000_000
+_CHANCES = 3  # answers of the probe that are averaged
 Recent = deque[tuple[float, np.ndarray]]
 """Vectors with the times [s] of their pictures."""
 
@@ -41,12 +42,23 @@ class Score:
     reason: str
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What is likely to come: the next step with its probability, and the risk that the next step
+    is one that the procedure does not allow now, 0..1."""
+
+    next_step: str
+    probability: float
+    risk: float
+
+
 @dataclass
 class Seen:
-    """What one latent or sighting brought: events of the order, and scores."""
+    """What one latent or sighting brought: events of the order, scores, and the outlook."""
 
     events: list[Event] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    outlook: Outlook | None = None
 
 
 class CycleFollower:
@@ -72,6 +84,8 @@ class CycleFollower:
         self._places = PlaceWatch(normal.places)
         self._recent: Recent = deque()
         self._recent_scenes: Recent = deque()
+        self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
+        self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
         self._parts: tuple[SeenPart, ...] | None = None  # seen last
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
         self._surfaces: dict[str, deque[float]] = {}
@@ -116,6 +130,7 @@ class CycleFollower:
             self._begin(step, begin_s, belief.probability, seen)
         self._score_time(belief, time_s, seen)
         self._score_novelty(belief, point, time_s, seen)
+        self._look_ahead(point, seen)
         return seen
 
     def end(self, time_s: float) -> Seen:
@@ -182,6 +197,19 @@ class CycleFollower:
     def _motion(self) -> float:
         """How much the latent has changed over the last `motion_s`, root mean square."""
         return float(np.sqrt(np.mean((self._recent[-1][1] - self._recent[0][1]) ** 2)))
+
+    def _look_ahead(self, point: np.ndarray, seen: Seen) -> None:
+        """The mean of the last few answers of the probe, against what is allowed next."""
+        self._points.append(point)
+        self._chances.append(self._normal.anticipator.next_step(np.stack(self._points)))
+        if not self._told or self.is_over:
+            return
+        chances = np.mean(self._chances, axis=0)
+        done = [name for name, _ in self.told]
+        allowed = [step.name for step in self._procedure.next_steps(done)]
+        risk = sum(p for name, p in zip(self._steps, chances) if name not in (*allowed, done[-1]))
+        best = int(chances.argmax())
+        seen.outlook = Outlook(self._steps[best], float(chances[best]), float(risk))
 
     def _score_novelty(self, belief: Belief, point: np.ndarray, time_s: float, seen: Seen) -> None:
         # What moves at first is the change of pieces; in the last step, the next may come any time.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sop_monitor_pkg.core import appearance, conformal, places, scene, tempo
+from sop_monitor_pkg.core import anticipation, appearance, conformal, places, scene, tempo
 from sop_monitor_pkg.core.cycle import Cycle
 from sop_monitor_pkg.core.decoder import Decoder
 from sop_monitor_pkg.core.events import StepBegun, StepEnded, Suspicion
@@ -73,22 +73,27 @@ def learn(
     if folds < 2:
         raise LearningError("one cycle says nothing about how cycles differ; record more")
     maxima = np.zeros((len(labelled), len(SCORES)))
-    wrong = np.zeros(len(labelled), bool)
+    wrong, risks = np.zeros(len(labelled), bool), np.zeros(len(labelled))
     for fold in range(folds):
         advance(f"judging cycles by the others, part {fold + 1} of {folds}")
         held = range(fold, len(labelled), folds)
         others = [e for i, e in enumerate(labelled) if i not in held]
         judge = _base(procedure, others, encoder, pooled)
         for index in held:
-            maxima[index], wrong[index] = judge_cycle(procedure, judge, labelled[index])
-    return normal.calibrated(maxima, wrong, accepted)
+            found = judge_cycle(procedure, judge, labelled[index])
+            maxima[index], wrong[index], risks[index] = found
+    return normal.calibrated(maxima, wrong, risks, accepted)
 
 
-def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> tuple[np.ndarray, bool]:
-    """The largest of each score, float64 [len(SCORES)], and whether the order looks wrong."""
-    maxima = np.zeros(len(SCORES))
+def judge_cycle(
+    procedure: Procedure, normal: Normal, example: Example
+) -> tuple[np.ndarray, bool, float]:
+    """The largest of each score, float64 [len(SCORES)], whether the order looks wrong, and the
+    largest risk."""
+    maxima, risk = np.zeros(len(SCORES)), 0.0
     watch, cycle, wrong = OrderWatch(procedure), Cycle(), False
     for _, seen in play(procedure, normal, example):
+        risk = max(risk, seen.outlook.risk if seen.outlook else 0.0)
         for score in seen.scores:
             index = SCORES.index(score.name)
             maxima[index] = max(maxima[index], score.value)
@@ -100,7 +105,7 @@ def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> tuple
             elif isinstance(event, Suspicion):
                 wrong = True
     wrong |= any(s.kind == "skipped" for s in watch.cycle_ended(cycle, 0))
-    return maxima, wrong
+    return maxima, wrong, risk
 
 
 def play(procedure: Procedure, normal: Normal, example: Example):
@@ -195,6 +200,11 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
         ]
         scenes = appearance.learn(np.concatenate(seen), np.concatenate(states), count)
     segments = [example.segments or () for example in examples]
+    begins = [[(steps.index(s.step), s.begin_s) for s in cycle] for cycle in segments]
+    moments = [
+        (look.project(feature), anticipation.following(begin, example.times_s))
+        for feature, begin, example in zip(features, begins, examples)
+    ]
     return Normal(
         procedure=procedure.name,
         steps=steps,
@@ -209,6 +219,7 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
         tempo=tempo.learn(segments, steps),
         places=where,
         scenes=scenes,
+        anticipator=anticipation.learn(moments, len(steps), RATE_HZ),
         lengths=_lengths(segments, steps),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sop_monitor_pkg.core.events import CycleEnded, Event
-from sop_monitor_pkg.core.follower import SECOND_NS, CycleFollower, Seen, alarms
+from sop_monitor_pkg.core.follower import SECOND_NS, CycleFollower, Outlook, Seen, alarms
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.sightings import Sighting
@@ -26,6 +26,8 @@ class LiveFollower:
     def __init__(self, procedure: Procedure, normal: Normal):
         self._procedure, self._normal = procedure, normal
         self._last_ns: int | None = None
+        self.outlook: Outlook | None = None
+        """What the last picture lets expect; None before the first step and in the last."""
         self._restart(0)
 
     def look(self, latent: np.ndarray, stamp_ns: int) -> list[Event]:
@@ -40,7 +42,9 @@ class LiveFollower:
             self._restart(stamp_ns)
         self._last_ns = stamp_ns
         time_s = self._time_s(stamp_ns)
-        events += self._stamped(self._now.look(latent, time_s), time_s)
+        seen = self._now.look(latent, time_s)
+        self.outlook = seen.outlook
+        events += self._stamped(seen, time_s)
         if self._now.is_over:
             events += self._watch_for_next(latent, stamp_ns)
         return events

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from sop_monitor_pkg.core import conformal
+from sop_monitor_pkg.core.anticipation import Anticipator
 from sop_monitor_pkg.core.appearance import Appearance
 from sop_monitor_pkg.core.conformal import Scale
 from sop_monitor_pkg.core.places import Places
@@ -39,7 +40,9 @@ class Normal:
         lengths: float64 [S, STATES_PER_STEP], mean number of latents in each state.
         maxima: float64 [C, len(SCORES)], the largest score of each clean cycle, judged by what the
             others taught; out_of_order: bool [C], whether the decoder saw a mistake in it.
+        risks: float64 [C], the largest risk of each clean cycle; see `anticipation`.
         accepted: share of clean cycles that may be flagged. threshold: of scaled scores.
+        risk_threshold: beyond which a risk is a warning; as many clean cycles may have one.
     """
 
     procedure: str
@@ -55,11 +58,14 @@ class Normal:
     tempo: Tempo
     places: Places
     lengths: np.ndarray
+    anticipator: Anticipator
     scenes: Appearance | None = None
     maxima: np.ndarray = field(default_factory=lambda: np.zeros((0, len(SCORES))))
     out_of_order: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    risks: np.ndarray = field(default_factory=lambda: np.zeros(0))
     accepted: float = conformal.ACCEPTED
     threshold: float = np.inf
+    risk_threshold: float = np.inf
     scales: Mapping[str, Scale] = field(default_factory=dict)
 
     @property
@@ -67,7 +73,9 @@ class Normal:
         """Clean cycles that thresholds rest on."""
         return len(self.maxima)
 
-    def calibrated(self, maxima: np.ndarray, out_of_order: np.ndarray, accepted: float) -> Normal:
+    def calibrated(
+        self, maxima: np.ndarray, out_of_order: np.ndarray, risks: np.ndarray, accepted: float
+    ) -> Normal:
         """The same with thresholds from these clean cycles.
 
         A cycle in which the decoder saw a mistake of the order is flagged at any threshold.
@@ -80,7 +88,8 @@ class Normal:
         threshold = conformal.threshold(highest, accepted)
         return replace(
             self, maxima=maxima, out_of_order=out_of_order, accepted=accepted,
-            threshold=max(threshold, 1e-9), scales=scales,
+            threshold=max(threshold, 1e-9), scales=scales, risks=risks,
+            risk_threshold=conformal.threshold(risks, accepted),
         )  # fmt: skip
 
     def save(self, folder: Path) -> Path:
@@ -127,7 +136,9 @@ class Normal:
             "places.points": places.points,
             "places.steps": places.steps,
             "places.kinds": places.kinds,
+            **{f"anticipator.{k}": v for k, v in self.anticipator.arrays().items()},
             "lengths": self.lengths,
+            "risks": self.risks,
             "maxima": self.maxima,
             "out_of_order": self.out_of_order,
         }
@@ -163,8 +174,11 @@ def load(folder: Path) -> Normal:
                 tuple(about["classes"]), t["places.points"], t["places.steps"], t["places.kinds"]
             ),
             lengths=t["lengths"],
+            anticipator=Anticipator(
+                **{k.split(".")[1]: v for k, v in t.items() if k.startswith("anticipator.")}
+            ),
         )
-        return normal.calibrated(t["maxima"], t["out_of_order"], about["accepted"])
+        return normal.calibrated(t["maxima"], t["out_of_order"], t["risks"], about["accepted"])
     except NormalError:
         raise
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

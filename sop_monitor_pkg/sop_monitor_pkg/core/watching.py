@@ -30,6 +30,15 @@ class StepLine:
 
 
 @dataclass(frozen=True)
+class WarningLine:
+    """From `time_s` on, a step that is not allowed now seems to come next: `next_step`."""
+
+    time_s: float
+    next_step: str
+    risk: float
+
+
+@dataclass(frozen=True)
 class AlarmLine:
     """A change of an alarm at `time_s`: `raised`, `reclassified`, `evidence` ..."""
 
@@ -38,9 +47,12 @@ class AlarmLine:
     alarm: Alarm
 
 
+Line = StepLine | WarningLine | AlarmLine
+
+
 def watch(
     procedure: Procedure, normal: Normal, example: Example, rules: AlarmRules | None = None
-) -> Iterator[StepLine | AlarmLine]:
+) -> Iterator[Line]:
     """Steps and alarms of one cycle, in order."""
     return judge(procedure, normal, play(procedure, normal, example), rules)
 
@@ -50,7 +62,7 @@ def judge(
     normal: Normal,
     seen: Iterable[tuple[float, Seen]],
     rules: AlarmRules | None = None,
-) -> Iterator[StepLine | AlarmLine]:
+) -> Iterator[Line]:
     """As `watch`, of a cycle that was followed already: `seen` as `learning.play` gives it."""
     with tempfile.TemporaryDirectory() as folder:
         changes: list[Change] = []
@@ -58,8 +70,14 @@ def judge(
         try:
             book = AlarmBook(procedure, journal, changes.append, rules)
             monitor = Monitor(procedure, book)
-            time_s = 0.0
+            time_s, warned = 0.0, False
             for time_s, found in seen:
+                outlook = found.outlook
+                if outlook is not None:
+                    risky = outlook.risk > normal.risk_threshold
+                    if risky and not warned:
+                        yield WarningLine(time_s, outlook.next_step, outlook.risk)
+                    warned = risky
                 now_ns = round(time_s * SECOND_NS)
                 for event in follower.alarms(normal, found, time_s):
                     monitor.take(event, now_ns)

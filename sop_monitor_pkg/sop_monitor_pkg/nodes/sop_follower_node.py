@@ -15,7 +15,7 @@ from node_kit.parameters import parameter
 from node_kit.qos import RELIABLE, SENSOR
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-from vjepa_interfaces.msg import Defects, Detections, SopEvent, Texts
+from vjepa_interfaces.msg import Defects, Detections, Outlook, SopEvent, Texts
 from vjepa_world_model.checkpoints import load_world_model
 
 from sop_monitor_pkg.core import normal, procedure_file
@@ -51,7 +51,7 @@ class SopFollowerNode(KitNode):
 
     def configure(self) -> None:
         procedure = procedure_file.load(find_procedure(self.p.procedure))
-        known = normal.load(Path(self.p.normal).expanduser())
+        self.known = known = normal.load(Path(self.p.normal).expanduser())
         if known.steps != tuple(procedure.by_name):
             raise NormalError(
                 f"{self.p.normal} was learned for procedure {known.procedure}, not for "
@@ -66,6 +66,7 @@ class SopFollowerNode(KitNode):
         self.width = 0
         self.refused = ""
         self.events = self.create_publisher(SopEvent, "sop/events", EVENTS)
+        self.outlook = self.create_publisher(Outlook, "sop/outlook", SENSOR)
         self.pictures = StreamMonitor("camera/image_raw", stale_after_s=1.0)
         self.worker = self.create_worker(self.look, "sop_follower_work")
         self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
@@ -104,7 +105,13 @@ class SopFollowerNode(KitNode):
         latent = self.latents.encode(picture[None])[0]
         with self.lock:
             events = self.follower.look(latent, messages.stamp_ns(message.header.stamp))
+            outlook = self.follower.outlook
         self.tell(events, message.header.frame_id)
+        if outlook is not None and self.active:
+            found = Outlook(header=message.header, next_step=outlook.next_step)
+            found.probability, found.risk = float(outlook.probability), float(outlook.risk)
+            found.warning = outlook.risk > self.known.risk_threshold
+            self.outlook.publish(found)
 
     def see(self, message: Any, read: Any) -> None:
         """What one of the eyes saw."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 import typer
 
+from vjepa_world_model.stored import SHIPPED
+
 app = typer.Typer(help="Train the shipped world model's parts.", no_args_is_help=True)
 
 OUT = Path("out/training")
@@ -59,6 +61,43 @@ def predictor(
     model = train_predictor(data, vision.encoder, out, recipe, chosen)
     folder = save_world_model(out / "model", vision, model, anchored=True)
     typer.echo(f"world model written to {folder}")
+
+
+@app.command()
+def probe(
+    data: Path = typer.Argument(help="folder with a subfolder of clips for each label"),
+    encoder: Path = typer.Option(
+        SHIPPED, help="world model folder or Hugging Face V-JEPA 2 folder whose encoder stays as is"
+    ),
+    out: Path = typer.Option(OUT / "probe", help="folder of this run; resumes what is there"),
+    frames: int = typer.Option(8, min=2, help="pictures of a clip, an even number"),
+    iterations: int = typer.Option(400, min=1),
+    seed: int = typer.Option(0, min=0),
+    device: str = typer.Option("auto", help="auto, cpu or cuda"),
+    threads: int = typer.Option(0, min=0, help="CPU threads; 0: all cores"),
+) -> None:
+    """Attentive probe for action classification on any labelled clips; writes `out/model`."""
+    from vjepa_world_model.checkpoints import load_encoder_folder
+    from vjepa_world_model.tensor_files import CheckpointError
+    from vjepa_world_model.training.loop import RunError
+    from vjepa_world_model.training.probe import ProbeDataError, ProbeRecipe, train_probe
+
+    if frames % 2:
+        raise typer.BadParameter(f"--frames {frames}: the encoder takes pictures in pairs")
+    chosen = _device(device, threads)
+    inner = encoder / "encoder"
+    try:
+        vision = load_encoder_folder(inner if inner.is_dir() else encoder)
+        recipe = ProbeRecipe(frames=frames, iterations=iterations, seed=seed)
+        accuracy = train_probe(data, vision, out, recipe, chosen)
+    except (CheckpointError, ProbeDataError, RunError) as error:
+        typer.echo(f"train probe: {error}", err=True)
+        raise typer.Exit(1) from None
+    if accuracy is not None:
+        typer.echo(f"accuracy on clips held back: {accuracy:.3f}")
+    typer.echo(
+        f"classifier written to {out / 'model'}; ./run classify VIDEO --model {out / 'model'}"
+    )
 
 
 def _device(name: str, threads: int) -> torch.device:

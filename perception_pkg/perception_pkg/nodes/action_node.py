@@ -1,0 +1,133 @@
+"""Labels of what is being done, by a clip classifier, on `action`."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.health import HealthPublisher, StreamMonitor, status
+from node_kit.images import ImageError, to_array
+from node_kit.lifecycle import KitNode, run
+from node_kit.parameters import parameter
+from node_kit.qos import RELIABLE, SENSOR
+from sensor_msgs.msg import Image
+from vjepa_interfaces.msg import ActionLabels
+from vjepa_world_model.checkpoints import choose_device
+from vjepa_world_model.classifier import load_classifier
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass
+class ActionParameters:
+    """Parameters of the action node."""
+
+    model: str = parameter("", "VJEPA2ForVideoClassification folder, or out/model of a probe")
+    device: str = parameter("auto", "torch device; auto takes the GPU if there is one")
+    clip_s: float = parameter(2.0, "length of a clip", unit="s", minimum=0.1, maximum=60.0)
+    period_s: float = parameter(
+        0.5, "time from clip to clip, if the machine keeps up", unit="s", minimum=0.05, maximum=60.0
+    )
+    top: int = parameter(3, "labels that are told", minimum=1, maximum=1000)
+
+
+class ActionNode(KitNode):
+    """Keeps the pictures of the last `clip_s` and classifies them, the newest clip only."""
+
+    Parameters = ActionParameters
+
+    def __init__(self, **kwargs: Any):
+        super().__init__("action", **kwargs)
+
+    def configure(self) -> None:
+        if not self.p.model:
+            raise ValueError(
+                "name a classifier with model:=FOLDER; ./run train probe makes one from labelled "
+                "clips"
+            )
+        self.classifier = load_classifier(self.p.model, choose_device(self.p.device))
+        self.clip: collections.deque[tuple[int, np.ndarray]] = collections.deque()
+        self.lock = threading.Lock()
+        self.due_ns = 0
+        self.refused = ""
+        self.latency_ms = 0.0
+        self.monitor = StreamMonitor("camera/image_raw", stale_after_s=1.0)
+        self.actions = self.create_publisher(ActionLabels, "action", RELIABLE)
+        self.worker = self.create_worker(self.work, "action_work")
+        self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
+        HealthPublisher(self, [self.monitor], self.report)
+
+    def on_picture(self, message: Image) -> None:
+        """Keeps a picture, and asks for a clip when one is due."""
+        stamp = message.header.stamp
+        self.monitor.tick(stamp)
+        if not self.active:
+            return
+        try:
+            picture = to_array(message, "camera/image_raw")
+        except ImageError as error:
+            if str(error) != self.refused:
+                self.get_logger().warning(f"refused: {error}")
+            self.refused = str(error)
+            return
+        self.refused = ""
+        now_ns = stamp.sec * SECOND_NS + stamp.nanosec
+        span_ns = round(self.p.clip_s * SECOND_NS)
+        with self.lock:
+            broken = self.clip and not 0 < now_ns - self.clip[-1][0] <= span_ns
+            if broken or (self.clip and picture.shape != self.clip[-1][1].shape):
+                self.clip.clear()  # no clip has a gap in it
+                self.due_ns = 0
+            self.clip.append((now_ns, picture))
+            while now_ns - self.clip[0][0] > span_ns:
+                self.clip.popleft()
+            full = now_ns - self.clip[0][0] >= 0.8 * span_ns
+        if full and now_ns >= self.due_ns:
+            self.due_ns = now_ns + round(self.p.period_s * SECOND_NS)
+            self.worker.offer(message.header)
+
+    def work(self, header: Any) -> None:
+        """In the worker's thread: classifies the pictures up to this header's."""
+        began = time.monotonic()
+        end_ns = header.stamp.sec * SECOND_NS + header.stamp.nanosec
+        with self.lock:
+            clip = [(ns, picture) for ns, picture in self.clip if ns <= end_ns]
+        if len(clip) < 2:
+            return
+        with torch.inference_mode():
+            found = self.classifier.classify(np.stack([p for _, p in clip]), self.p.top)
+        message = ActionLabels(
+            header=header,
+            model=self.classifier.name,
+            labels=list(found.labels),
+            probabilities=[float(p) for p in found.probabilities],
+        )
+        message.begin.sec, message.begin.nanosec = divmod(clip[0][0], SECOND_NS)
+        if self.active:
+            self.actions.publish(message)
+        self.latency_ms = 1e3 * (time.monotonic() - began)
+
+    def report(self) -> list[DiagnosticStatus]:
+        level = DiagnosticStatus.ERROR if self.refused else DiagnosticStatus.OK
+        text = f"refused: {self.refused}" if self.refused else "looking"
+        figures = {
+            "model": self.classifier.name,
+            "handled": str(self.worker.handled),
+            "dropped": str(self.worker.dropped),
+            "latency_ms": f"{self.latency_ms:.1f}",
+        }
+        return [status("action", level, text, **figures)]
+
+
+def main() -> None:
+    run(ActionNode)
+
+
+if __name__ == "__main__":
+    main()
