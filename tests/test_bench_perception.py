@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.perception import TARGETS, Tally, _count_boxes, _count_sizes, _count_texts
+from benchmarks.perception import (
+    TARGETS,
+    Tally,
+    _count_boxes,
+    _count_sizes,
+    _count_texts,
+    _follow_texts,
+)
 from perception_pkg.core.boxes import Found
 from perception_pkg.core.recordings import Frame
 from perception_pkg.core.text_fusing import FusedText
@@ -77,15 +84,26 @@ def test_sizes_are_right_wrong_or_unknown():
     assert tally.named == {"right": 1, "wrong": 1, "unknown": 1}
 
 
-def test_texts_are_read_or_flagged():
-    tally = Tally(CLASSES, ("crack",))
+def test_texts_are_judged_by_what_the_reading_comes_to():
     good = {"region": "label", "text": "L1", "kind": "text", "readable": True}
+    moving = {**good, "readable": False}
     smeared = {"region": "label", "text": "L2", "kind": "text", "readable": False}
-    _count_texts(tally, frame(texts=[good]), "label", [text("text", "L1")])
-    _count_texts(tally, frame(texts=[good]), "label", [text("qr", "L1")])
-    _count_texts(tally, frame(texts=[smeared]), "label", [text("text", "L7", readable=False)])
-    _count_texts(tally, frame(texts=[smeared]), "label", [text("text", "L7")])
-    _count_texts(tally, frame(texts=[smeared]), "label", [text("text", "L2")])
+    tally = Tally(CLASSES, ("crack",))
+
+    def cycle(*pictures):
+        shown = {}
+        for truth, read in pictures:
+            _follow_texts(shown, frame(texts=[truth]), "label", read)
+        _count_texts(tally, shown)
+
+    cycle((moving, []), (good, [text("text", "L7")]), (good, [text("text", "L1")]), (moving, []))
+    assert tally.texts["right"] == 1
+    cycle((good, [text("text", "L1")]), (good, [text("qr", "L1")]))
+    assert tally.texts["wrong"] == 1
+    cycle((smeared, [text("text", "L7", readable=False)]))
+    cycle((smeared, [text("text", "L2")]))
+    assert tally.texts["flagged"] == 2
+    cycle((smeared, []), (smeared, [text("text", "L7")]))
     assert tally.texts == {"right": 1, "wrong": 1, "flagged": 2, "not flagged": 1}
     figures = tally.figures()
     assert figures["text.accuracy"] == 0.5 and figures["text.flagged"] == pytest.approx(2 / 3)

@@ -51,7 +51,9 @@ TARGETS = {
 def main(
     seed: Annotated[int, typer.Option(min=0, help="of the station")] = 1000,
     json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
-    cycles: Annotated[int, typer.Option(min=1, help="to record and look at")] = 6,
+    cycles: Annotated[
+        int, typer.Option(min=1, help="mixed ones, and as many with defects and bad labels")
+    ] = 6,
     recording: Annotated[
         Path | None, typer.Option(help="measure on this recording, in place of a new one")
     ] = None,
@@ -65,11 +67,13 @@ def main(
     try:
         eyes = (OnnxDetector(detector, threads, 0.01), DefectFinder(defects, threads))
         reader = TextReader(threads)
-        source = Recording(recording or _record(out / f"seed_{seed}", seed, cycles))
+        sources = (
+            [Recording(recording)] if recording else record(out / f"seed_{seed}", seed, cycles)
+        )
         tally = Tally(eyes[0].classes, eyes[1].config.kinds)
-        chosen = source.cycles[:cycles]
+        chosen = [(source, cycle) for source in sources for cycle in source.cycles[:cycles]]
         with ProgressView(console, "cycles", len(chosen)) as view:
-            for cycle in chosen:
+            for source, cycle in chosen:
                 _look(tally, source, cycle, *eyes, reader)
                 view.advance()
     except (ModelError, RecordingError, subprocess.CalledProcessError) as error:
@@ -161,6 +165,7 @@ def _look(
     tracker = Tracker(config.classes, config.pairs, source.layout.mm_per_px)
     fusers = [TextFuser(region) for region in source.layout.of(TEXT)]
     inspected = source.layout.of(DEFECTS)
+    shown: dict[tuple[str, str], Shown] = {}
     for frame in source.frames(cycle):
         tally.frames += 1
         with _timed(tally, "detector"):
@@ -180,7 +185,8 @@ def _look(
         for fuser in fusers:
             with _timed(tally, "text"):
                 texts = fuser.update(reader.read(frame.image, fuser.region))
-            _count_texts(tally, frame, fuser.region.name, texts)
+            _follow_texts(shown, frame, fuser.region.name, texts)
+    _count_texts(tally, shown)
 
 
 def _count_boxes(tally: Tally, frame: Frame, found: list[Found]) -> None:
@@ -226,18 +232,39 @@ def _count_sizes(tally: Tally, frame: Frame, parts: list[Part], sized: set[str])
         tally.named[UNKNOWN if part.name == UNKNOWN else "right" if right else "wrong"] += 1
 
 
-def _count_texts(tally: Tally, frame: Frame, region: str, texts: list[FusedText]) -> None:
+@dataclass
+class Shown:
+    """One text of a label, while it is held up: `readable` in some picture, `right` in the last of
+    these, and `invented` if the region gave out a text that is not on the label."""
+
+    readable: bool = False
+    right: bool = False
+    invented: bool = False
+
+
+def _follow_texts(
+    shown: dict[tuple[str, str], Shown], frame: Frame, region: str, texts: list[FusedText]
+) -> None:
+    """Notes what the reader says in this picture of each text that is there."""
     read = {(text.kind, text.text) for text in texts if text.readable}
-    for truth in frame.truth["texts"]:
-        if truth["region"] != region:
-            continue
-        right = (truth["kind"], truth["text"]) in read
+    here = [truth for truth in frame.truth["texts"] if truth["region"] == region]
+    for truth in here:
+        shown.setdefault((truth["kind"], truth["text"]), Shown())
+    for truth in here:
+        found = shown[truth["kind"], truth["text"]]
+        found.invented |= bool(read - set(shown))
         if truth["readable"]:
-            tally.texts["right" if right else "wrong"] += 1
+            found.readable = True
+            found.right = (truth["kind"], truth["text"]) in read
+
+
+def _count_texts(tally: Tally, shown: dict[tuple[str, str], Shown]) -> None:
+    """At the end of a cycle: what the fused reading came to."""
+    for text in shown.values():
+        if text.readable:
+            tally.texts["right" if text.right else "wrong"] += 1
         else:
-            others = {t["text"] for t in frame.truth["texts"] if t is not truth}
-            invented = {text for _, text in read} - others - {truth["text"]}
-            tally.texts["not flagged" if invented else "flagged"] += 1
+            tally.texts["not flagged" if text.invented else "flagged"] += 1
 
 
 @contextlib.contextmanager
@@ -247,11 +274,16 @@ def _timed(tally: Tally, name: str) -> Iterator[None]:
     tally.seconds[name].append(time.perf_counter() - began)
 
 
-def _record(folder: Path, seed: int, cycles: int) -> Path:
-    """A recording of the station with this seed; one that is there is used again."""
-    command = [sys.executable, "-m", "vjepa_bringup.station", "record", str(folder)]
-    subprocess.run([*command, "--cycles", str(cycles), "--seed", str(seed)], check=True)
-    return folder
+def record(folder: Path, seed: int, cycles: int) -> list[Recording]:
+    """Recordings of the station with this seed: mixed cycles, and as many with defects and bad
+    labels, which are rare among all. What is there is used again."""
+    kinds = ("defective_part", "wrong_label", "unreadable_label")
+    parts = {"mixed": (), "bad": ("--faults", ",".join(kinds), "--first", str(10 * cycles))}
+    for name, options in parts.items():
+        command = [sys.executable, "-m", "vjepa_bringup.station", "record", str(folder / name)]
+        command += ["--cycles", str(cycles), "--seed", str(seed), *options]
+        subprocess.run(command, check=True)
+    return [Recording(folder / name) for name in parts]
 
 
 def show(console: Console, figures: dict[str, float | None]) -> None:

@@ -71,7 +71,7 @@ def test_it_labels_new_clips(probe, tmp_path):
     assert classifier.labels == ("down", "right") and classifier.frames == 8
     for kind in ("down", "right"):
         found = classifier.classify(clip(kind, 99))
-        assert found.labels[0] == kind and found.probabilities[0] > 0.8
+        assert found.labels[0] == kind and found.probabilities[0] > 0.5
         assert sum(found.probabilities) == pytest.approx(1.0)
         command = Typer()
         command.command()(classify)
