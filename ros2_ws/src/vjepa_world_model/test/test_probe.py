@@ -46,13 +46,13 @@ def write(path: Path, frames: np.ndarray) -> Path:
 def clips(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
     for kind in ("down", "right"):
-        for i in range(8):
+        for i in range(16):
             write(folder / kind / f"{i}.mp4", clip(kind, i))
     return folder
 
 
 def train(clips, model, out, *more):
-    options = ("--encoder", model, "--out", out, "--iterations", 40, "--threads", 1)
+    options = ("--encoder", model, "--out", out, "--iterations", 200, "--threads", 1)
     words = ["probe", clips, *options, "--device", "cpu", *more]
     return CliRunner().invoke(app, [str(word) for word in words])
 
