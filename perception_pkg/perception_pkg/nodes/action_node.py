@@ -16,6 +16,9 @@ from node_kit.images import ImageError, to_array
 from node_kit.lifecycle import KitNode, run
 from node_kit.parameters import parameter
 from node_kit.qos import RELIABLE, SENSOR
+from node_kit.refusals import Refusals
+from node_kit.stamps import stamp_ns
+from rclpy.time import Time
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import ActionLabels
 from vjepa_world_model.checkpoints import choose_device
@@ -55,7 +58,7 @@ class ActionNode(KitNode):
         self.clip: collections.deque[tuple[int, np.ndarray]] = collections.deque()
         self.lock = threading.Lock()
         self.due_ns = 0
-        self.refused = ""
+        self.refusals = Refusals(self)
         self.latency_ms = 0.0
         self.monitor = StreamMonitor("camera/image_raw", stale_after_s=1.0)
         self.actions = self.create_publisher(ActionLabels, "action", RELIABLE)
@@ -72,12 +75,10 @@ class ActionNode(KitNode):
         try:
             picture = to_array(message, "camera/image_raw")
         except ImageError as error:
-            if str(error) != self.refused:
-                self.get_logger().warning(f"refused: {error}")
-            self.refused = str(error)
+            self.refusals.say(str(error))
             return
-        self.refused = ""
-        now_ns = stamp.sec * SECOND_NS + stamp.nanosec
+        self.refusals.over()
+        now_ns = stamp_ns(stamp)
         span_ns = round(self.p.clip_s * SECOND_NS)
         with self.lock:
             broken = self.clip and not 0 < now_ns - self.clip[-1][0] <= span_ns
@@ -95,7 +96,7 @@ class ActionNode(KitNode):
     def work(self, header: Any) -> None:
         """In the worker's thread: classifies the pictures up to this header's."""
         began = time.monotonic()
-        end_ns = header.stamp.sec * SECOND_NS + header.stamp.nanosec
+        end_ns = stamp_ns(header.stamp)
         with self.lock:
             clip = [(ns, picture) for ns, picture in self.clip if ns <= end_ns]
         if len(clip) < 2:
@@ -104,18 +105,17 @@ class ActionNode(KitNode):
             found = self.classifier.classify(np.stack([p for _, p in clip]), self.p.top)
         message = ActionLabels(
             header=header,
+            begin=Time(nanoseconds=clip[0][0]).to_msg(),
             model=self.classifier.name,
             labels=list(found.labels),
             probabilities=[float(p) for p in found.probabilities],
         )
-        message.begin.sec, message.begin.nanosec = divmod(clip[0][0], SECOND_NS)
         if self.active:
             self.actions.publish(message)
         self.latency_ms = 1e3 * (time.monotonic() - began)
 
     def report(self) -> list[DiagnosticStatus]:
-        level = DiagnosticStatus.ERROR if self.refused else DiagnosticStatus.OK
-        text = f"refused: {self.refused}" if self.refused else "looking"
+        level, text = self.refusals.status("looking")
         figures = {
             "model": self.classifier.name,
             "handled": str(self.worker.handled),

@@ -17,6 +17,7 @@ from node_kit.images import ImageError, to_array, to_msg
 from node_kit.lifecycle import KitNode
 from node_kit.parameters import parameter
 from node_kit.qos import SENSOR
+from node_kit.refusals import Refusals
 from sensor_msgs.msg import Image
 
 from perception_pkg.core.regions import Layout, RegionError, load_layout
@@ -66,7 +67,7 @@ class EyeNode(KitNode):
             )
         self.model_name = self.prepare(self.layout)
         self.next_s = 0.0
-        self.refused = ""
+        self.refusals = Refusals(self)
         self.left_out = 0
         self.latencies_ms: collections.deque[float] = collections.deque(maxlen=100)
         self.monitor = StreamMonitor("camera/image_raw", stale_after_s=1.0)
@@ -96,25 +97,19 @@ class EyeNode(KitNode):
             image = to_array(message, "camera/image_raw")
             self.layout.check(image)
         except (ImageError, RegionError) as error:
-            self.refuse(str(error))
+            self.refusals.say(str(error))
             return
         draw = self.p.annotate and self.annotated.get_subscription_count() > 0
         drawn = self.look(image, message.header, draw)
         if drawn is not None and self.active:
             self.annotated.publish(to_msg(drawn, message.header.stamp, message.header.frame_id))
         self.latencies_ms.append(1e3 * (time.monotonic() - began))
-        self.refused = ""
-
-    def refuse(self, reason: str) -> None:
-        if reason != self.refused:
-            self.get_logger().warning(f"refused: {reason}")
-        self.refused = reason
+        self.refusals.over()
 
     def report(self) -> list[DiagnosticStatus]:
         """Latency, losses and refusals on /diagnostics."""
         times = list(self.latencies_ms)
-        level = DiagnosticStatus.ERROR if self.refused else DiagnosticStatus.OK
-        text = f"refused: {self.refused}" if self.refused else "looking"
+        level, text = self.refusals.status("looking")
         figures = {
             "model": self.model_name,
             "handled": str(self.worker.handled),

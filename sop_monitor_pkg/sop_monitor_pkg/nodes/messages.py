@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_kit.health import status
+from node_kit.stamps import stamp_ns
 from vjepa_interfaces.msg import Alert, Alerts, SopEvent, SopState
 
 from sop_monitor_pkg.core.alarm_book import Change
@@ -63,11 +64,6 @@ def event_message(event: Event, frame_id: str = "") -> SopEvent:
             message.kind, message.step = str(event.kind), event.step
             message.probability, message.reason = float(event.score), event.reason
     return message
-
-
-def stamp_ns(stamp: Time) -> int:
-    """Nanoseconds since 1970."""
-    return stamp.sec * SECOND_NS + stamp.nanosec
 
 
 def alerts_message(

@@ -12,13 +12,14 @@ from node_kit.images import ImageError, to_array
 from node_kit.lifecycle import KitNode
 from node_kit.parameters import parameter
 from node_kit.qos import COMMAND
+from node_kit.stamps import stamp_ns
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Latent
 from vjepa_world_model.clips import MOST_FRAMES, POLICIES, ClipSizes, ClipStream
 from vjepa_world_model.world_model import WorldModel
 
 from vjepa_planner_pkg.core.frames import FrameError, FrameGate
-from vjepa_planner_pkg.nodes.messages import header, stamp_ns
+from vjepa_planner_pkg.nodes.messages import header
 
 
 @dataclass

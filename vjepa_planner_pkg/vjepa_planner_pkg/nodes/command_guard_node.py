@@ -11,6 +11,7 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.lifecycle import KitNode, run
 from node_kit.qos import COMMAND, LATCHED, SENSOR
+from node_kit.stamps import stamp_ns
 from rclpy.clock import Clock, ClockType
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
@@ -22,7 +23,6 @@ from vjepa_planner_pkg.core.guard_io import GuardState, Now, Output
 from vjepa_planner_pkg.nodes import presence
 from vjepa_planner_pkg.nodes.guard_messages import (
     command_input,
-    stamp_ns,
     state_input,
     target_message,
     twist_message,

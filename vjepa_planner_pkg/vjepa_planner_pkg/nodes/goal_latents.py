@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from node_kit.lifecycle import KitNode
 from node_kit.qos import RELIABLE
+from node_kit.stamps import stamp_ns
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Latent
@@ -68,7 +69,7 @@ class GoalLatents:
             self._ask()
 
     def _take_goal(self, message: Latent) -> None:
-        ns = messages.stamp_ns(message.header.stamp)
+        ns = stamp_ns(message.header.stamp)
         returned_s, self._returned_s = self._returned_s, None
         repeated = returned_s is not None and time.monotonic() - returned_s < _REPEAT_S
         if repeated and ns == self._last_ns:
@@ -77,7 +78,7 @@ class GoalLatents:
         self._on_goal(_goal(message, "goal_latent"))
 
     def _take_sub_goal(self, message: Latent) -> None:
-        asked = self._asked.pop(messages.stamp_ns(message.header.stamp), None)
+        asked = self._asked.pop(stamp_ns(message.header.stamp), None)
         if asked is not None:
             self._on_sub_goal(*asked, _goal(message, "subgoal_latent"))
 

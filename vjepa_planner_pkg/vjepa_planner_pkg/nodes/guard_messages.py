@@ -6,6 +6,7 @@ import time
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseStamped, TwistStamped
+from node_kit.stamps import stamp_ns
 from std_msgs.msg import Header
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState
 
@@ -60,11 +61,6 @@ def twist_message(output: Output, frame: str) -> TwistStamped:
     linear.x, linear.y, linear.z = map(float, output.twist[:3])
     angular.x, angular.y, angular.z = map(float, output.twist[3:])
     return message
-
-
-def stamp_ns(stamp: Time) -> int:
-    """Any stamp, a negative one too: rclpy's own Time raises on those."""
-    return stamp.sec * _S + stamp.nanosec
 
 
 def _header(output: Output, frame: str) -> Header:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from node_kit.convert import (
     BASE_FRAME,
@@ -13,6 +11,7 @@ from node_kit.convert import (
     msg_to_state,
     pose_to_msg,
 )
+from node_kit.stamps import stamp_ns
 from rclpy.time import Time
 from std_msgs.msg import Header
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerStatus
@@ -21,11 +20,6 @@ from vjepa_interfaces.srv import ScoreActions
 
 from vjepa_planner_pkg.core.mpc_io import Arm, Command, Latent, Status
 from vjepa_planner_pkg.core.scorer import ScoreAnswer, ScoreRequest
-
-
-def stamp_ns(stamp: Any) -> int:
-    """builtin_interfaces/Time as nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 def header(ns: int, frame: str) -> Header:
