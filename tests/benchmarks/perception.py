@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from perception_pkg.perceive import MODELS
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.filming import record
 from benchmarks.progress import ProgressView
 
 WORK = Path("out/bench/perception")
@@ -67,16 +66,14 @@ def main(
     try:
         eyes = (OnnxDetector(detector, threads, 0.01), DefectFinder(defects, threads))
         reader = TextReader(threads)
-        sources = (
-            [Recording(recording)] if recording else record(out / f"seed_{seed}", seed, cycles)
-        )
+        sources = [Recording(recording)] if recording else film(out / f"seed_{seed}", seed, cycles)
         tally = Tally(eyes[0].classes, eyes[1].config.kinds)
         chosen = [(source, cycle) for source in sources for cycle in source.cycles[:cycles]]
         with ProgressView(console, "cycles", len(chosen)) as view:
             for source, cycle in chosen:
                 _look(tally, source, cycle, *eyes, reader)
                 view.advance()
-    except (ModelError, RecordingError, subprocess.CalledProcessError) as error:
+    except (ModelError, RecordingError) as error:
         console.print(f"[red]bench perception:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     figures = tally.figures()
@@ -274,16 +271,13 @@ def _timed(tally: Tally, name: str) -> Iterator[None]:
     tally.seconds[name].append(time.perf_counter() - began)
 
 
-def record(folder: Path, seed: int, cycles: int) -> list[Recording]:
+def film(folder: Path, seed: int, cycles: int) -> list[Recording]:
     """Recordings of the station with this seed: mixed cycles, and as many with defects and bad
-    labels, which are rare among all. What is there is used again."""
-    kinds = ("defective_part", "wrong_label", "unreadable_label")
-    parts = {"mixed": (), "bad": ("--faults", ",".join(kinds), "--first", str(10 * cycles))}
-    for name, options in parts.items():
-        command = [sys.executable, "-m", "vjepa_bringup.station", "record", str(folder / name)]
-        command += ["--cycles", str(cycles), "--seed", str(seed), *options]
-        subprocess.run(command, check=True)
-    return [Recording(folder / name) for name in parts]
+    labels, which are rare among all."""
+    kinds = "defective_part,wrong_label,unreadable_label"
+    mixed = record(folder / "mixed", seed, cycles)
+    bad = record(folder / "bad", seed, cycles, "--faults", kinds, first=10 * cycles)
+    return [Recording(mixed), Recording(bad)]
 
 
 def show(console: Console, figures: dict[str, float | None]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from perception_pkg.core.model_folder import ModelError, write_json
-from perception_pkg.core.recordings import RecordingError
+from perception_pkg.core.model_folder import write_json
 from perception_pkg.perceive import MODELS
 from rich.console import Console
 from rich.table import Table
@@ -25,12 +24,14 @@ from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, judge
 from vjepa_world_model.stored import SHIPPED
 
+from benchmarks.filming import record
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import UNTRAINED
-from benchmarks.sop_reading import Models, examples, perceive, record, truth
+from benchmarks.sop_reading import Models, examples, perceive, truth
 from benchmarks.sop_scores import ANSWERS, AlarmSeen, Outcome, figures
 
 WORK = Path("out/bench/sop")
+ORDER_ONLY = "order_only"
 ORDER_KINDS = ("wrong_order", "skipped", "repeated")
 LEARN, FULL_LEARN, CYCLES, FULL_CYCLES = 20, 120, 40, 200
 
@@ -63,17 +64,14 @@ def main(
     if full:
         cycles, learned = FULL_CYCLES, FULL_LEARN
     with ending_plainly(console, "bench sop"):
-        try:
-            procedure = procedure_file.load(find_procedure("station"))
-            models = Models(detector, defects, model)
-            folder = out / f"seed_{seed}"
-            parts = film(folder, seed, learned, cycles, models, processes, console)
-            results = {
-                name: figures(list(outcomes))
-                for name, outcomes in variants(parts, procedure, model, accepted, console)
-            }
-        except (ModelError, RecordingError) as error:
-            raise ValueError(error) from None
+        procedure = procedure_file.load(find_procedure("station"))
+        models = Models(detector, defects, model)
+        folder = out / f"seed_{seed}"
+        parts = film(folder, seed, learned, cycles, models, processes, console)
+        results = {
+            name: figures(list(outcomes))
+            for name, outcomes in variants(parts, procedure, model, accepted, console)
+        }
     flag_all = {"clean_flagged": {"share": 1.0}, "recall_any_kind": 1.0, "auroc": 0.5}
     flag_none = {"clean_flagged": {"share": 0.0}, "recall_any_kind": 0.0, "auroc": 0.5}
     found = {
@@ -109,7 +107,7 @@ def film(
     parts = {}
     for name, (first, count, kind) in plan.items():
         console.print(f"filming {count} cycles: {name}", highlight=False)
-        parts[name] = record(folder / name, seed, first, count, *kind)
+        parts[name] = record(folder / name, seed, count, *kind, first=first)
     total = learned + 2 * cycles
     known = sum((c / "results.jsonl").is_file() for p in parts.values() for c in p.iterdir())
     with ProgressView(console, "cycles seen by the eyes", total, known) as view:
@@ -132,11 +130,13 @@ def variants(
         return found
 
     trained = read(model)
+    sightings = (s for cycles in trained.values() for _, e in cycles for s in e.sightings)
+    classes = sorted({part.name for sighting in sightings for part in sighting.parts or ()})
     sources = {
         "monitor": trained,
         "without_eyes": _mapped(trained, lambda e: replace(e, sightings=())),
         "random_encoder": read(UNTRAINED),
-        "order_only": _mapped(trained, lambda e: _detections_alone(e, trained)),
+        ORDER_ONLY: _mapped(trained, lambda e: _detections_alone(e, classes)),
     }
     for name, cycles in sources.items():
         with console.status(f"learning: {name}"):
@@ -144,14 +144,12 @@ def variants(
         yield name, follow(procedure, normal, cycles, console, name)
 
 
-def _mapped(parts: dict[str, Cycles], change) -> dict[str, Cycles]:
+def _mapped(parts: dict[str, Cycles], change: Callable[[Example], Example]) -> dict[str, Cycles]:
     return {name: [(c, change(e)) for c, e in cycles] for name, cycles in parts.items()}
 
 
-def _detections_alone(example: Example, parts: dict[str, Cycles]) -> Example:
+def _detections_alone(example: Example, classes: Sequence[str]) -> Example:
     """The maps of the detections in place of latents, and nothing else."""
-    seen = (s for cycles in parts.values() for _, e in cycles for s in e.sightings)
-    classes = sorted({part.name for s in seen for part in s.parts or ()})
     latents = scene.at(example.times_s, example.sightings, classes)
     return replace(example, latents=latents, sightings=())
 
@@ -163,16 +161,16 @@ def follow(
     cycles = [*parts["clean"], *parts["faulty"]]
     with ProgressView(console, f"following: {name}", len(cycles)) as view:
         for cycle, example in cycles:
-            yield outcome(procedure, normal, cycle, example, name)
+            yield outcome(procedure, normal, cycle, example, name != ORDER_ONLY)
             view.advance()
 
 
 def outcome(
-    procedure: Procedure, normal: Normal, cycle: CycleRecording, example: Example, name: str
+    procedure: Procedure, normal: Normal, cycle: CycleRecording, example: Example, scored: bool
 ) -> Outcome:
-    """What became of one cycle."""
+    """What became of one cycle; not `scored`: mistakes of the order are all that can be told."""
     seen = list(play(procedure, normal, example))
-    if name == "order_only":
+    if not scored:
         seen = [(time_s, Seen(found.events)) for time_s, found in seen]
     lines = list(judge(procedure, normal, seen))
     steps = [line for line in lines if isinstance(line, StepLine)]

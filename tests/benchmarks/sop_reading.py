@@ -1,4 +1,4 @@
-"""Cycles of the simulated station, filmed, seen by the eyes and encoded, for `./run bench sop`.
+"""Cycles of the simulated station, seen by the eyes and encoded, for `./run bench sop`.
 
 Everything is kept in a folder; what is there is not made again.
 """
@@ -6,8 +6,6 @@ Everything is kept in a folder; what is there is not made again.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -38,14 +36,6 @@ class Models:
     detector: Path
     defects: Path
     encoder: Path
-
-
-def record(folder: Path, seed: int, first: int, cycles: int, *kind: str) -> Path:
-    """Cycles of the station of this seed; `kind`: options for clean or faulty ones."""
-    command = [sys.executable, "-m", "vjepa_bringup.station", "record", str(folder), *kind]
-    options = ["--seed", seed, "--first", first, "--cycles", cycles, "--fps", 10]
-    subprocess.run([*command, *map(str, options)], check=True, stdout=subprocess.DEVNULL)
-    return folder
 
 
 def perceive(folder: Path, models: Models, workers: int, advance: Callable[[], None]) -> None:
