@@ -23,7 +23,6 @@ from sop_monitor_pkg.core.latents import Latents
 from sop_monitor_pkg.core.learning import Example, LearningError
 from sop_monitor_pkg.core.learning import learn as learn_normal
 from sop_monitor_pkg.core.normal import Normal, NormalError
-from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import ProcedureError
 from sop_monitor_pkg.core.reader import read_cycle
 from sop_monitor_pkg.core.sightings import SightingError
@@ -86,8 +85,7 @@ def watch(
     """Follow the work in a video: steps as they begin, and alarms. Exit code 2: there were some."""
     try:
         rules = procedure_file.load(find_procedure(procedure))
-        known = normal.load(normal_work)
-        check_fits(known, rules)
+        known = normal.load_for(rules, normal_work)
         model = load_world_model(known.encoder, device, parts="encoder")
         cycle = CycleRecording(video.stem, video, None, eyes)
         example = read_cycle(cycle, Latents(model, known.pooled), known.rate_hz)
@@ -130,15 +128,6 @@ def report(found: Normal) -> str:
     names = ", ".join(f"{name} {scale.high:.2f}" for name, scale in found.scales.items())
     lines.append(f"threshold {found.threshold:.2f}; high in clean cycles: {names}")
     return "\n".join(lines)
-
-
-def check_fits(known: Normal, rules: Procedure) -> None:
-    """Raises NormalError if the model was learned for another procedure."""
-    if known.steps != tuple(rules.by_name):
-        raise NormalError(
-            f"the model was learned for procedure {known.procedure} with the steps "
-            f"{', '.join(known.steps)}, not for {rules.name}; learn anew with ./run sop learn"
-        )
 
 
 def _read(cycles: Sequence[CycleRecording], latents: Latents, store: Path) -> None:

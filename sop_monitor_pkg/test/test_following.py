@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from small_work import STEPS, cycle, cycles, part
 from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, places, sightings
 from sop_monitor_pkg.core.events import CycleEnded, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.learning import LearningError, learn
 from sop_monitor_pkg.core.live import LiveFollower
@@ -104,8 +106,6 @@ def test_a_hand_may_be_anywhere_and_a_part_may_be_carried_anywhere(known):
         Sighting(0.1 * i, (part("nut_m3", 1, 0.02 * i, 0.9),)) for i in range(20)
     ]  # never at rest
     assert not any(watch_.take(sighting, [0]) for sighting in carried)
-    from sop_monitor_pkg.core.follower import CycleFollower
-
     follower = CycleFollower(PROCEDURE, known)
     assert follower._kind_of(places.Misplaced("nut_m3", 0.3)) is Kind.DROPPED_PART
     assert follower._kind_of(places.Misplaced("nut_m4", 0.3, "nut_m3")) is Kind.WRONG_PART
@@ -117,8 +117,6 @@ def test_a_surface_that_looks_defective_is_told(known):
         Sighting(s.time_s, s.parts, {"table": 0.9} if s.time_s > 4.0 else s.scores)
         for s in example.sightings
     ]
-    from dataclasses import replace
-
     alarms = raised(replace(example, sightings=tuple(seen)), known)
     assert [kind for kind, _ in alarms] == [Kind.DEFECT]
 

@@ -7,8 +7,7 @@ give to steps that the procedure does not allow next is the risk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,58 +23,49 @@ BATCH = 128
 _SMOOTH = 0.05  # of the labels: no moment is without doubt
 
 
-@dataclass(frozen=True)
-class Anticipator:
-    """Weights, float32: tokens [K, WIDTH], places [T, WIDTH], query [WIDTH], values [WIDTH, WIDTH],
-    out [WIDTH, S], bias [S]; scale [K] of the points; see `Probe`."""
-
-    scale: np.ndarray
-    tokens: np.ndarray
-    places: np.ndarray
-    query: np.ndarray
-    values: np.ndarray
-    out: np.ndarray
-    bias: np.ndarray
-
-    @property
-    def length(self) -> int:
-        """Points that it looks at."""
-        return len(self.places)
-
-    def next_step(self, points: np.ndarray) -> np.ndarray:
-        """Probability of each step to be the next, float64 [S].
-
-        `points`: float32 [T, K], the newest last; of fewer than `length`, the first is repeated.
-        """
-        missing = self.length - len(points)
-        if missing > 0:
-            points = np.concatenate([np.repeat(points[:1], missing, 0), points])
-        tokens = np.tanh((points[-self.length :] * self.scale) @ self.tokens + self.places)
-        weights = _softmax(tokens @ self.query)
-        gathered = np.tanh(weights @ (tokens @ self.values))
-        return _softmax(gathered @ self.out + self.bias)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """For a file."""
-        return dict(vars(self))
-
-
-class Probe(nn.Module):
-    """`Anticipator` while it learns."""
+class Anticipator(nn.Module):
+    """The probe: `steps` that may come, from the last `length` points of `width` numbers."""
 
     def __init__(self, width: int, length: int, steps: int):
         super().__init__()
+        self.length = length
+        self.register_buffer("scale", torch.ones(width))  # of the points
         self.tokens = nn.Linear(width, WIDTH, bias=False)
         self.places = nn.Parameter(torch.randn(length, WIDTH) * 0.02)
         self.query = nn.Parameter(torch.randn(WIDTH) * 0.2)
         self.values = nn.Linear(WIDTH, WIDTH, bias=False)
         self.out = nn.Linear(WIDTH, steps)
 
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Anticipator:
+        """What `arrays` gave; raises KeyError or RuntimeError for anything else."""
+        sizes = len(arrays["scale"]), len(arrays["places"]), len(arrays["out.bias"])
+        probe = cls(*sizes)
+        probe.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+        return probe.eval().requires_grad_(False)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Its weights, for a file."""
+        return {name: value.numpy() for name, value in self.state_dict().items()}
+
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        """float32 [B, T, K] -> logits [B, S]."""
+        """float32 [B, length, width], scaled -> logits [B, steps]."""
         tokens = torch.tanh(self.tokens(points) + self.places)
         weights = (tokens @ self.query).softmax(-1)
         return self.out(torch.tanh((weights[..., None] * self.values(tokens)).sum(1)))
+
+    @torch.inference_mode()
+    def next_step(self, points: np.ndarray) -> np.ndarray:
+        """Probability of each step to be the next, float32 [steps].
+
+        `points`: float32 [T, width], the newest last; of fewer than `length`, the first is
+        repeated.
+        """
+        missing = self.length - len(points)
+        if missing > 0:
+            points = np.concatenate([np.repeat(points[:1], missing, 0), points])
+        newest = torch.from_numpy(points[-self.length :].astype(np.float32))
+        return self(newest[None] * self.scale)[0].softmax(-1).numpy()
 
 
 def learn(
@@ -94,33 +84,26 @@ def learn(
         for row in np.flatnonzero(following >= 0):
             windows.append(padded[row : row + length])
             targets.append(following[row])
-    x, y = np.stack(windows).astype(np.float32), torch.from_numpy(np.array(targets))
-    scale = (1.0 / (x.reshape(-1, x.shape[-1]).std(0) + 1e-6)).astype(np.float32)
-    inputs = torch.from_numpy(x * scale)
+    points = torch.from_numpy(np.stack(windows).astype(np.float32))
+    answers = torch.from_numpy(np.array(targets))
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        probe = Probe(x.shape[-1], length, steps)
+        probe = Anticipator(points.shape[-1], length, steps)
+        probe.scale = 1.0 / (points.flatten(0, 1).std(0, correction=0) + 1e-6)
+        scaled = points * probe.scale
         optimizer = torch.optim.AdamW(probe.parameters(), lr=3e-3, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ITERATIONS)
         for _ in range(ITERATIONS):
-            rows = rng.integers(0, len(y), BATCH)
-            noisy = inputs[rows] + 0.1 * torch.randn(BATCH, length, x.shape[-1])
-            loss = nn.functional.cross_entropy(probe(noisy), y[rows], label_smoothing=_SMOOTH)
+            rows = torch.from_numpy(rng.integers(0, len(answers), BATCH))
+            noisy = scaled[rows] + 0.1 * torch.randn(BATCH, *scaled.shape[1:])
+            scores = probe(noisy)
+            loss = nn.functional.cross_entropy(scores, answers[rows], label_smoothing=_SMOOTH)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    kept = {name: value.detach().numpy() for name, value in probe.state_dict().items()}
-    return Anticipator(
-        scale,
-        np.ascontiguousarray(kept["tokens.weight"].T),
-        kept["places"],
-        kept["query"],
-        np.ascontiguousarray(kept["values.weight"].T),
-        np.ascontiguousarray(kept["out.weight"].T),
-        kept["out.bias"],
-    )
+    return probe.eval().requires_grad_(False)
 
 
 def following(
@@ -131,8 +114,3 @@ def following(
     for step, begin_s in reversed(begins_s):  # of several, the nearest counts
         found[(times_s < begin_s) & (times_s >= begin_s - ahead_s)] = step
     return found
-
-
-def _softmax(values: np.ndarray) -> np.ndarray:
-    raised = np.exp(values - values.max())
-    return raised / raised.sum()

@@ -20,7 +20,6 @@ COMPONENTS = 200  # of the PCA
 KEPT_PER_STATE = 60  # latents that stand for the neighbourhood of a state
 NEIGHBOURS = 3
 _PLENTY = 10  # latents of each state: covariances can be told from them
-_FEWEST = 1  # latents, for a state to have a mean of its own
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,6 @@ class Appearance:
         mean: float32 [D] and basis: float32 [D, K], from latents to the space of the states.
         centres: float32 [N, K]; NaN for a state that was never seen.
         memory: float32 [M, K], latents of normal work, and memory_states: int64 [M], their states.
-        log_norm: of the temper; see `fits`.
     """
 
     mean: np.ndarray
@@ -89,7 +87,7 @@ def learn(latents: np.ndarray, states: np.ndarray, count: int, seed: int = 0) ->
     memory, memory_states = [], []
     for state in range(count):
         mine = points[states == state]
-        if len(mine) >= _FEWEST:
+        if len(mine):
             centres[state] = mine.mean(0)
         chosen = rng.permutation(len(mine))[:KEPT_PER_STATE]
         memory.append(mine[chosen])

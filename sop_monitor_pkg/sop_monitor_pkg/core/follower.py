@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sop_monitor_pkg.core import scene
-from sop_monitor_pkg.core.decoder import Belief, Decoder, DecoderRules
-from sop_monitor_pkg.core.events import CycleEnded, Event, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.decoder import Belief, Decoder
+from sop_monitor_pkg.core.events import Event, StepBegun, StepEnded, Suspicion
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
@@ -68,19 +68,18 @@ class CycleFollower:
         self,
         procedure: Procedure,
         normal: Normal,
-        rules: DecoderRules | None = None,
         after_another: bool = False,
     ):
         """`after_another`: until the work begins, the last step of the cycle before is seen."""
         self._last = [
             index * STATES_PER_STEP + phase
             for index, name in enumerate(procedure.by_name)
-            if after_another and name in last_steps(procedure)
+            if after_another and name in procedure.last_steps
             for phase in range(STATES_PER_STEP)
         ]
         self._procedure, self._normal = procedure, normal
         self._steps = tuple(procedure.by_name)
-        self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, rules)
+        self._decoder = Decoder(OrderLanguage(procedure), normal.lengths)
         self._places = PlaceWatch(normal.places)
         self._recent: Recent = deque()
         self._recent_scenes: Recent = deque()
@@ -110,7 +109,7 @@ class CycleFollower:
     def is_over(self) -> bool:
         """Whether the last step of the procedure is being done or has been."""
         running = self.running
-        return running is not None and self._steps[running] in last_steps(self._procedure)
+        return running is not None and self._steps[running] in self._procedure.last_steps
 
     # Latents.
 
@@ -129,7 +128,7 @@ class CycleFollower:
         for step, begin_s in belief.path[len(self._told) : belief.told]:
             self._begin(step, begin_s, belief.probability, seen)
         self._score_time(belief, time_s, seen)
-        self._score_novelty(belief, point, time_s, seen)
+        self._score_novelty(belief.state, point, time_s, seen)
         self._look_ahead(point, seen)
         return seen
 
@@ -180,7 +179,7 @@ class CycleFollower:
         """By the best hypothesis: a step that is not told yet must not lengthen the one before."""
         running, begin_s = belief.path[-1]
         name = self._steps[running]
-        if name in last_steps(self._procedure):
+        if name in self._procedure.last_steps:
             return
         pace = self._normal.tempo.pace(self._lengths)
         deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
@@ -211,14 +210,14 @@ class CycleFollower:
         best = int(chances.argmax())
         seen.outlook = Outlook(self._steps[best], float(chances[best]), float(risk))
 
-    def _score_novelty(self, belief: Belief, point: np.ndarray, time_s: float, seen: Seen) -> None:
+    def _score_novelty(self, state: int, point: np.ndarray, time_s: float, seen: Seen) -> None:
         # What moves at first is the change of pieces; in the last step, the next may come any time.
         if not self._told or time_s < self._told[0][1] + self._normal.motion_s or self.is_over:
             return
-        self._strange.append(self._normal.appearance.distance(point, belief.state))
+        self._strange.append(self._normal.appearance.distance(point, state))
         if len(self._strange) < self._strange.maxlen:
             return
-        name = self._steps[self._told[-1][0]]
+        name = self._steps[self.running]
         reason = "this does not look like anything in a correct cycle"
         value = float(np.mean(self._strange))
         seen.scores.append(Score("strange", value, Kind.UNKNOWN_ACTION, name, reason))
@@ -297,12 +296,6 @@ def with_motion(recent: Recent, vector: np.ndarray, time_s: float, motion_s: flo
     return np.concatenate([vector, vector - recent[0][1]])
 
 
-def last_steps(procedure: Procedure) -> set[str]:
-    """Steps that nothing has to follow."""
-    before = set().union(*(procedure.before(step.name) for step in procedure.steps))
-    return {step.name for step in procedure.steps} - before
-
-
 def alarms(normal: Normal, seen: Seen, time_s: float) -> Iterator[Event]:
     """The events, and a suspicion for every score beyond the threshold."""
     yield from seen.events
@@ -311,8 +304,3 @@ def alarms(normal: Normal, seen: Seen, time_s: float) -> Iterator[Event]:
         if level > normal.threshold:
             sure = 1.0 - 0.5 * normal.threshold / level
             yield Suspicion(score.kind, round(time_s * SECOND_NS), score.step, sure, score.reason)
-
-
-def ended(time_s: float) -> CycleEnded:
-    """The event at the end of a cycle."""
-    return CycleEnded(round(time_s * SECOND_NS))

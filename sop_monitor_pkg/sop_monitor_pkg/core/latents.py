@@ -24,13 +24,8 @@ class Latents:
         """Rows and columns of the pooled grid."""
         self._side = model.image_size
 
-    @property
-    def width(self) -> int:
-        """Of a latent."""
-        return self.pooled**2 * self.model.width
-
     def encode(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 RGB [B, H, W, 3] -> float32 [B, width].
+        """uint8 RGB [B, H, W, 3] -> float32 [B, D], D: pooled^2 times the width of a feature.
 
         The whole picture is squeezed into the square that the encoder sees: where things are at
         the edge counts.
@@ -43,7 +38,7 @@ class Latents:
         return pooled.flatten(1).cpu().numpy()
 
     def of_video(self, path: Path, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-        """Latents float32 [T, width] and times float64 [T] in seconds, at most `rate_hz`."""
+        """Latents float32 [T, D] and times float64 [T] in seconds, at most `rate_hz`."""
         times: list[float] = []
         parts: list[np.ndarray] = []
         with VideoReader(path) as video:

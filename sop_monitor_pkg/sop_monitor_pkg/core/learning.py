@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from sop_monitor_pkg.core import anticipation, appearance, conformal, places, sc
 from sop_monitor_pkg.core.cycle import Cycle
 from sop_monitor_pkg.core.decoder import Decoder
 from sop_monitor_pkg.core.events import StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.follower import CycleFollower
+from sop_monitor_pkg.core.follower import CycleFollower, Recent, Seen, with_motion
 from sop_monitor_pkg.core.normal import SCORES, Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.order_watch import OrderWatch
@@ -108,8 +109,8 @@ def judge_cycle(
     return maxima, wrong, risk
 
 
-def play(procedure: Procedure, normal: Normal, example: Example):
-    """Follows a recorded cycle as if it were live: yields (time [s], Seen) in order."""
+def play(procedure: Procedure, normal: Normal, example: Example) -> Iterator[tuple[float, Seen]]:
+    """Follows a recorded cycle as if it were live: times [s] and what they brought, in order."""
     follower = CycleFollower(procedure, normal)
     sightings = list(example.sightings)
     for latent, time_s in zip(example.latents, example.times_s):
@@ -123,11 +124,11 @@ def play(procedure: Procedure, normal: Normal, example: Example):
 
 def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segment, ...]:
     """The most likely segments of a correct cycle; empty if none fits."""
-    features = with_motion(example.latents, example.times_s, normal.motion_s)
+    features = features_of(example.latents, example.times_s, normal.motion_s)
     fits = normal.appearance.fits(normal.appearance.project(features), normal.temper)
     if normal.scenes is not None:
         seen = scene.at(example.times_s, example.sightings, normal.places.classes)
-        features = with_motion(seen, example.times_s, normal.motion_s)
+        features = features_of(seen, example.times_s, normal.motion_s)
         fits += normal.scenes.fits(normal.scenes.project(features), normal.temper)
     belief = None
     # Before the work begins the picture is outside of all states; else it begins at once.
@@ -147,10 +148,10 @@ def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segme
     )
 
 
-def with_motion(latents: np.ndarray, times_s: np.ndarray, motion_s: float) -> np.ndarray:
-    """float32 [T, 2 D]: latents, and how they differ from those of `motion_s` before."""
-    before = np.searchsorted(times_s, times_s - motion_s + 1e-6, side="right") - 1
-    return np.concatenate([latents, latents - latents[np.maximum(before, 0)]], axis=1)
+def features_of(vectors: np.ndarray, times_s: np.ndarray, motion_s: float) -> np.ndarray:
+    """float32 [T, 2 D]: each as `CycleFollower` sees it."""
+    recent: Recent = deque()
+    return np.stack([with_motion(recent, v, t, motion_s) for v, t in zip(vectors, times_s)])
 
 
 def _check(procedure: Procedure, examples: Sequence[Example]) -> None:
@@ -185,7 +186,7 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
     steps = tuple(procedure.by_name)
     features, states, moves = [], [], []
     for example in examples:
-        feature = with_motion(example.latents, example.times_s, MOTION_S)
+        feature = features_of(example.latents, example.times_s, MOTION_S)
         features.append(feature)
         states.append(states_of(example.segments or (), example.times_s, steps))
         moves.append(np.sqrt((feature[:, example.latents.shape[1] :] ** 2).mean(1)))
@@ -195,7 +196,7 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
     scenes = None
     if where.classes and all(e.sightings for e in examples):
         seen = [
-            with_motion(scene.at(e.times_s, e.sightings, where.classes), e.times_s, MOTION_S)
+            features_of(scene.at(e.times_s, e.sightings, where.classes), e.times_s, MOTION_S)
             for e in examples
         ]
         scenes = appearance.learn(np.concatenate(seen), np.concatenate(states), count)

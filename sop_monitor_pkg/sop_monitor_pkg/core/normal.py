@@ -16,6 +16,7 @@ from sop_monitor_pkg.core.anticipation import Anticipator
 from sop_monitor_pkg.core.appearance import Appearance
 from sop_monitor_pkg.core.conformal import Scale
 from sop_monitor_pkg.core.places import Places
+from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.tempo import Tempo
 
 FORMAT = "vjepa-ros normal work 1"
@@ -144,6 +145,17 @@ class Normal:
         }
 
 
+def load_for(procedure: Procedure, folder: Path) -> Normal:
+    """As `load`; raises NormalError also for a model of another procedure."""
+    normal = load(folder)
+    if normal.steps != tuple(procedure.by_name):
+        raise NormalError(
+            f"{folder} was learned for procedure {normal.procedure}, not for {procedure.name} with "
+            f"the steps {', '.join(procedure.by_name)}; learn anew with ./run sop learn"
+        )
+    return normal
+
+
 def load(folder: Path) -> Normal:
     """Reads what `Normal.save` wrote.
 
@@ -174,14 +186,18 @@ def load(folder: Path) -> Normal:
                 tuple(about["classes"]), t["places.points"], t["places.steps"], t["places.kinds"]
             ),
             lengths=t["lengths"],
-            anticipator=Anticipator(
-                **{k.split(".")[1]: v for k, v in t.items() if k.startswith("anticipator.")}
+            anticipator=Anticipator.from_arrays(
+                {
+                    name.removeprefix("anticipator."): array
+                    for name, array in t.items()
+                    if name.startswith("anticipator.")
+                }
             ),
         )
         return normal.calibrated(t["maxima"], t["out_of_order"], t["risks"], about["accepted"])
     except NormalError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise NormalError(
             f"{folder} holds no usable model of normal work ({error}); "
             "make one with ./run sop learn"

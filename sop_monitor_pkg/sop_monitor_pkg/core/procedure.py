@@ -126,6 +126,12 @@ class Procedure:
         return [s.name for s in self.steps if s.name in needed - have and not s.optional]
 
     @cached_property
+    def last_steps(self) -> frozenset[str]:
+        """Steps that nothing has to follow."""
+        followed = frozenset().union(*(self.before(step.name) for step in self.steps))
+        return frozenset(self.by_name) - followed
+
+    @cached_property
     def _ancestors(self) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
         for step in self.steps:  # a predecessor stands before its successors

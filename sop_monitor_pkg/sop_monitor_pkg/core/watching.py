@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sop_monitor_pkg.core import follower
 from sop_monitor_pkg.core.alarm_book import AlarmBook, AlarmRules, Change
 from sop_monitor_pkg.core.alarm_table import Alarm
-from sop_monitor_pkg.core.events import StepBegun
-from sop_monitor_pkg.core.follower import SECOND_NS, Seen
+from sop_monitor_pkg.core.events import CycleEnded, StepBegun
+from sop_monitor_pkg.core.follower import SECOND_NS, Seen, alarms
 from sop_monitor_pkg.core.journal import Journal
 from sop_monitor_pkg.core.learning import Example, play
 from sop_monitor_pkg.core.monitor import Monitor
@@ -70,7 +69,7 @@ def judge(
         try:
             book = AlarmBook(procedure, journal, changes.append, rules)
             monitor = Monitor(procedure, book)
-            time_s, warned = 0.0, False
+            time_s, now_ns, warned = 0.0, 0, False
             for time_s, found in seen:
                 outlook = found.outlook
                 if outlook is not None:
@@ -79,14 +78,14 @@ def judge(
                         yield WarningLine(time_s, outlook.next_step, outlook.risk)
                     warned = risky
                 now_ns = round(time_s * SECOND_NS)
-                for event in follower.alarms(normal, found, time_s):
+                for event in alarms(normal, found, time_s):
                     monitor.take(event, now_ns)
                     if isinstance(event, StepBegun):
                         begin_s = event.stamp_ns / SECOND_NS
                         yield StepLine(event.step, begin_s, time_s, event.probability)
                 monitor.tick(now_ns)
                 yield from _lines(changes, time_s)
-            monitor.take(follower.ended(time_s), round(time_s * SECOND_NS))
+            monitor.take(CycleEnded(now_ns), now_ns)
             yield from _lines(changes, time_s)
         finally:
             journal.close()

@@ -13,6 +13,8 @@ from node_kit.images import ImageError, to_array
 from node_kit.lifecycle import KitNode, run
 from node_kit.parameters import parameter
 from node_kit.qos import RELIABLE, SENSOR
+from node_kit.refusals import Refusals
+from node_kit.stamps import stamp_ns
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Defects, Detections, Outlook, SopEvent, Texts
@@ -23,7 +25,6 @@ from sop_monitor_pkg.core.events import Event
 from sop_monitor_pkg.core.examples import find_procedure
 from sop_monitor_pkg.core.latents import Latents
 from sop_monitor_pkg.core.live import LiveFollower
-from sop_monitor_pkg.core.normal import NormalError
 from sop_monitor_pkg.core.sightings import Sighting
 from sop_monitor_pkg.nodes import eyes, messages
 
@@ -51,12 +52,7 @@ class SopFollowerNode(KitNode):
 
     def configure(self) -> None:
         procedure = procedure_file.load(find_procedure(self.p.procedure))
-        self.known = known = normal.load(Path(self.p.normal).expanduser())
-        if known.steps != tuple(procedure.by_name):
-            raise NormalError(
-                f"{self.p.normal} was learned for procedure {known.procedure}, not for "
-                f"{procedure.name}; learn with ./run sop learn --procedure {self.p.procedure}"
-            )
+        self.known = known = normal.load_for(procedure, Path(self.p.normal).expanduser())
         model = load_world_model(known.encoder, self.p.device, parts="encoder")
         self.latents = Latents(model, known.pooled)
         self.follower = LiveFollower(procedure, known)
@@ -64,7 +60,7 @@ class SopFollowerNode(KitNode):
         self.period_ns = round(1e9 / known.rate_hz)
         self.due_ns = 0
         self.width = 0
-        self.refused = ""
+        self.refusals = Refusals(self)
         self.events = self.create_publisher(SopEvent, "sop/events", EVENTS)
         self.outlook = self.create_publisher(Outlook, "sop/outlook", SENSOR)
         self.pictures = StreamMonitor("camera/image_raw", stale_after_s=1.0)
@@ -84,12 +80,12 @@ class SopFollowerNode(KitNode):
     def on_picture(self, message: Image) -> None:
         """Only stores; pictures beyond the model's rate are left out."""
         self.pictures.tick(message.header.stamp)
-        stamp_ns = messages.stamp_ns(message.header.stamp)
-        late_ns, period_ns = stamp_ns - self.due_ns, self.period_ns
+        now_ns = stamp_ns(message.header.stamp)
+        late_ns, period_ns = now_ns - self.due_ns, self.period_ns
         if not self.active or -2 * period_ns < late_ns < -period_ns // 10:
             return
         on_time = abs(late_ns) < period_ns  # else the camera begins, or is slower
-        self.due_ns = (self.due_ns if on_time else stamp_ns) + period_ns
+        self.due_ns = (self.due_ns if on_time else now_ns) + period_ns
         self.worker.offer(message)
 
     def look(self, message: Image) -> None:
@@ -97,14 +93,13 @@ class SopFollowerNode(KitNode):
         try:
             picture = to_array(message, "camera/image_raw")
         except ImageError as error:
-            if str(error) != self.refused:
-                self.get_logger().warning(f"refused: {error}")
-            self.refused = str(error)
+            self.refusals.say(str(error))
             return
-        self.refused, self.width = "", picture.shape[1]
+        self.refusals.over()
+        self.width = picture.shape[1]
         latent = self.latents.encode(picture[None])[0]
         with self.lock:
-            events = self.follower.look(latent, messages.stamp_ns(message.header.stamp))
+            events = self.follower.look(latent, stamp_ns(message.header.stamp))
             outlook = self.follower.outlook
         self.tell(events, message.header.frame_id)
         if outlook is not None and self.active:
@@ -119,7 +114,7 @@ class SopFollowerNode(KitNode):
             return
         sighting: Sighting = read(message, self.width)
         with self.lock:
-            events = self.follower.see(sighting, messages.stamp_ns(message.header.stamp))
+            events = self.follower.see(sighting, stamp_ns(message.header.stamp))
         self.tell(events, message.header.frame_id)
 
     def tell(self, events: list[Event], frame_id: str) -> None:
@@ -127,8 +122,7 @@ class SopFollowerNode(KitNode):
             self.events.publish(messages.event_message(event, frame_id))
 
     def report(self) -> list[DiagnosticStatus]:
-        level = DiagnosticStatus.ERROR if self.refused else DiagnosticStatus.OK
-        text = f"refused: {self.refused}" if self.refused else "following"
+        level, text = self.refusals.status("following")
         figures = {"handled": str(self.worker.handled), "dropped": str(self.worker.dropped)}
         return [status("sop_follower", level, text, **figures)]
 

@@ -12,8 +12,10 @@ import torch
 from transformers import VJEPA2ForVideoClassification
 from typer import Typer
 from typer.testing import CliRunner
+from vjepa_world_model.checkpoints import load_encoder_folder
 from vjepa_world_model.classifier import load_classifier, spread
 from vjepa_world_model.classify import classify
+from vjepa_world_model.encoder import preprocess
 from vjepa_world_model.tensor_files import CheckpointError
 from vjepa_world_model.training.__main__ import app
 from vjepa_world_model.video import VideoWriter
@@ -86,15 +88,11 @@ def test_the_folder_is_that_of_transformers_and_the_encoder_is_unchanged(probe, 
     model = VJEPA2ForVideoClassification.from_pretrained(probe, use_safetensors=True)
     classifier = load_classifier(probe, CPU)
     frames = clip("down", 5)
-    from vjepa_world_model.encoder import preprocess
-
     pixels = preprocess(frames[spread(12, 8)], 64)[None]
     with torch.no_grad():
         expected = model.eval()(pixel_values_videos=pixels).logits[0].softmax(0)
     found = dict(zip(*vars(classifier.classify(frames)).values()))
     assert found["down"] == pytest.approx(float(expected[0]), abs=1e-5)
-    from vjepa_world_model.checkpoints import load_encoder_folder
-
     before = load_encoder_folder(Path(small_model) / "encoder").encoder.state_dict()
     after = model.vjepa2.encoder.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
