@@ -65,6 +65,7 @@ def learn(
             found = learn_normal(
                 rules, examples, str(encoder), latents.pooled, accepted, status.update
             )
+        found = _with_answers(found, out)
         found.save(out)
     except PROBLEMS as error:
         _fail("learn", error)
@@ -112,12 +113,24 @@ def watch(
         raise typer.Exit(2)
 
 
+def _with_answers(found: Normal, folder: Path) -> Normal:
+    """With the cycles that people called clean, if the folder holds a model that knows some."""
+    try:
+        before = normal.load(folder)
+    except NormalError:
+        return found
+    if not before.answered or (before.steps, before.encoder) != (found.steps, found.encoder):
+        return found
+    return found.taught(before.clean[-before.answered :])
+
+
 def report(found: Normal) -> str:
     """What was learned, in words."""
     need = conformal.needed(found.accepted)
+    answered = f", {found.answered} of them so by answers of people" if found.answered else ""
     lines = [
-        f"learned from {found.cycles} clean cycles; the order looked wrong in "
-        f"{int(found.out_of_order.sum())} of them",
+        f"learned from {found.cycles} clean cycles{answered}; the order looked wrong in "
+        f"{sum(extremes.out_of_order for extremes in found.clean)} of them",
         f"accepted: alarms in {found.accepted:.1%} of clean cycles, which needs {need} cycles",
     ]
     if found.cycles < need:
@@ -125,8 +138,11 @@ def report(found: Normal) -> str:
             f"{need - found.cycles} more are needed: until then more clean cycles may be flagged, "
             f"{1 / (found.cycles + 1):.1%} is what {found.cycles} cycles can promise"
         )
-    names = ", ".join(f"{name} {scale.high:.2f}" for name, scale in found.scales.items())
-    lines.append(f"threshold {found.threshold:.2f}; high in clean cycles: {names}")
+    names = ", ".join(
+        f"{name} {scale.score(found.threshold):.2f} (usual {scale.usual:.2f})"
+        for name, scale in found.scales.items()
+    )
+    lines.append(f"alarms beyond {names}")
     return "\n".join(lines)
 
 

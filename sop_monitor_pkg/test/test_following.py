@@ -17,7 +17,7 @@ from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.learning import LearningError, learn
 from sop_monitor_pkg.core.live import LiveFollower
-from sop_monitor_pkg.core.normal import NormalError
+from sop_monitor_pkg.core.normal import SCORES, Extremes, NormalError
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.places import PlaceWatch
 from sop_monitor_pkg.core.sightings import Sighting, SightingError
@@ -198,9 +198,58 @@ def test_too_few_cycles_are_said_and_still_give_a_threshold():
         conformal.threshold(np.ones(3), 0.0)
 
 
+def test_cycles_that_are_flagged_in_any_case_use_up_the_rate_and_set_no_threshold():
+    maxima = np.array([1.0, 2.0, np.inf])
+    assert 2.0 < conformal.threshold(maxima, 0.05) < 2.2
+    assert conformal.threshold(np.append(np.arange(39.0), np.inf), 0.05) == 38.0
+
+
+def test_one_wild_cycle_makes_its_score_dull_and_no_other(known):
+    maxima = np.tile(np.linspace(0.0, 1.0, 20)[:, None], len(SCORES)) * 10.0
+    wild = maxima.copy()
+    wild[0, SCORES.index("place")] = 1e6
+    calm, upset = (
+        known.calibrated([Extremes(row, False, 0.0) for row in rows]) for rows in (maxima, wild)
+    )
+    place, others = upset.scales["place"], set(SCORES) - {"place"}
+    assert place.score(upset.threshold) >= 1e6
+    for name in others:
+        assert upset.scales[name].score(upset.threshold) < 2 * calm.scales[name].score(
+            calm.threshold
+        )
+
+
 def test_a_lower_accepted_rate_never_flags_more(known):
-    strict = known.calibrated(known.maxima, known.out_of_order, known.risks, 0.01)
+    strict = known.calibrated(known.clean, 0.01)
     assert strict.threshold >= known.threshold
+
+
+# Answers.
+
+
+def test_a_cycle_whose_alarms_were_all_false_teaches_and_another_does_not(known, tmp_path):
+    """Live: a slow step raises an alarm; called false, the same slowness raises none."""
+    follower = LiveFollower(PROCEDURE, known)
+
+    def follow(begin_s: float) -> list[Suspicion]:
+        example = cycle(seed=4, slower={"turn": 1.9}, eyes=False)
+        stamps = [round((begin_s + time_s) * 1e9) for time_s in example.times_s]
+        events = [e for x, t in zip(example.latents, stamps) for e in follower.look(x, t)]
+        return [event for event in events if isinstance(event, Suspicion)]
+
+    (first, *_) = follow(100.0)
+    follower.raised([(1, first.stamp_ns), (2, first.stamp_ns + 1)])
+    follower.false_alarm(1)
+    follow(200.0)  # the gap ends the first cycle
+    assert follower.learn_from_answers() is None  # alarm 2 was not answered
+    follower.false_alarm(2)
+    taught = follower.learn_from_answers()
+    assert taught is not None and follower.learn_from_answers() is None
+    assert (taught.cycles, taught.answered) == (known.cycles + 1, 1)
+    assert taught.threshold >= known.threshold
+    assert follow(300.0) == []
+    again = normal.load(taught.save(tmp_path / "normal"))
+    assert (again.threshold, again.answered) == (taught.threshold, 1)
 
 
 # Order.

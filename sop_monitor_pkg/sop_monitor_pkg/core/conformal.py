@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 ACCEPTED = 0.05
-_BEYOND = 1.05  # with too few cycles: so far above the highest of them
+_BEYOND = 1.05  # where no threshold keeps the rate: so far above the highest
+_FARTHEST = 2.0  # of clean cycles on the common scale; of 100 normally distributed maxima, the last
 
 
 def needed(accepted: float) -> int:
@@ -24,8 +25,9 @@ def needed(accepted: float) -> int:
 def threshold(maxima: np.ndarray, accepted: float) -> float:
     """The smallest threshold that a new clean cycle exceeds with at most this probability.
 
-    `maxima`: float [C], of clean cycles, at least 0. With fewer than `needed`, no threshold
-    guarantees the rate; one a little above the highest is given.
+    `maxima`: float [C], of clean cycles, at least 0; infinite for one that is flagged in any case.
+    Where no threshold guarantees the rate, with fewer cycles than `needed` or too many infinite
+    ones, one a little above the highest finite one is given.
 
     Raises:
         ValueError: no cycles, or a rate that is not between 0 and 1.
@@ -34,9 +36,10 @@ def threshold(maxima: np.ndarray, accepted: float) -> float:
         raise ValueError(f"{len(maxima)} clean cycles, accepted rate {accepted}")
     ordered = np.sort(np.asarray(maxima, float))
     rank = math.ceil((len(ordered) + 1) * (1.0 - accepted) - 1e-9)
-    if rank > len(ordered):
-        return float(ordered[-1] * _BEYOND)
-    return float(ordered[rank - 1])
+    if rank <= len(ordered) and np.isfinite(ordered[rank - 1]):
+        return float(ordered[rank - 1])
+    finite = ordered[np.isfinite(ordered)]
+    return float(finite[-1] * _BEYOND) if len(finite) else 0.0
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,23 @@ class Scale:
     high: float
 
     @classmethod
-    def of(cls, maxima: np.ndarray) -> Scale:
-        """From the maxima of one score over clean cycles."""
-        # Scores that never vary do not tell how high is high.
+    def of(cls, maxima: np.ndarray, least: float) -> Scale:
+        """From the maxima of one score over clean cycles.
+
+        No clean cycle comes out above `_FARTHEST`: one in which a single score went wild makes that
+        score dull, and not the threshold that it shares with the others.
+
+        Args:
+            least: smaller differences mean nothing, in the score's unit.
+        """
         usual, high = np.quantile(maxima, (0.5, 0.9))
-        least = 0.05 * abs(usual) + 1e-6
-        return cls(float(usual), float(max(high, usual + least)))
+        width = max(high - usual, (np.max(maxima) - usual) / _FARTHEST, least)
+        return cls(float(usual), float(usual + width))
 
     def __call__(self, score: float) -> float:
         """At least 0."""
         return max(0.0, (score - self.usual) / (self.high - self.usual))
+
+    def score(self, level: float) -> float:
+        """The score that comes out at this level."""
+        return self.usual + level * (self.high - self.usual)

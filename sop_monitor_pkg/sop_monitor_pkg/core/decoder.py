@@ -14,6 +14,7 @@ import numpy as np
 
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
+from sop_monitor_pkg.core.tempo import Tempo
 
 Path = tuple[tuple[int, float], ...]
 """Steps (their index) with the time at which each began [s], in order."""
@@ -50,12 +51,18 @@ class Belief:
 
 
 class Decoder:
-    """Decodes one cycle. `lengths`: float [S, STATES_PER_STEP], mean latents in each state."""
+    """Decodes one cycle. `lengths`: float [S, STATES_PER_STEP], mean latents in each state;
+    `tempo`: how long steps take, so that none is believed to be done in passing."""
 
     def __init__(
-        self, language: OrderLanguage, lengths: np.ndarray, rules: DecoderRules | None = None
+        self,
+        language: OrderLanguage,
+        lengths: np.ndarray,
+        tempo: Tempo | None = None,
+        rules: DecoderRules | None = None,
     ):
         self._language = language
+        self._tempo = tempo
         self._rules = rules or DecoderRules()
         count = len(language.steps)
         self._count = count
@@ -116,6 +123,9 @@ class Decoder:
         for score, path in sources:
             if score == -np.inf:
                 continue
+            if self._tempo is not None and path:
+                step, begin_s = path[-1]
+                score += self._tempo.log_haste(step, time_s - begin_s)
             chances = self._language.log_next(tuple(step for step, _ in path))
             for step, chance in enumerate(chances):
                 state = step * STATES_PER_STEP

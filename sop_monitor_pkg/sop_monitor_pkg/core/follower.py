@@ -79,7 +79,7 @@ class CycleFollower:
         ]
         self._procedure, self._normal = procedure, normal
         self._steps = tuple(procedure.by_name)
-        self._decoder = Decoder(OrderLanguage(procedure), normal.lengths)
+        self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, normal.tempo)
         self._places = PlaceWatch(normal.places)
         self._recent: Recent = deque()
         self._recent_scenes: Recent = deque()

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sop_monitor_pkg.core import anticipation, appearance, conformal, places, scene, tempo
-from sop_monitor_pkg.core.cycle import Cycle
 from sop_monitor_pkg.core.decoder import Decoder
-from sop_monitor_pkg.core.events import StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.extremes import ExtremesWatch
 from sop_monitor_pkg.core.follower import CycleFollower, Recent, Seen, with_motion
-from sop_monitor_pkg.core.normal import SCORES, Normal
+from sop_monitor_pkg.core.normal import Extremes, Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
-from sop_monitor_pkg.core.order_watch import OrderWatch
 from sop_monitor_pkg.core.phases import NO_STATE, PHASES, STATES_PER_STEP, Segment, states_of
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.sightings import Sighting
@@ -73,40 +71,23 @@ def learn(
     folds = min(FOLDS, len(labelled))
     if folds < 2:
         raise LearningError("one cycle says nothing about how cycles differ; record more")
-    maxima = np.zeros((len(labelled), len(SCORES)))
-    wrong, risks = np.zeros(len(labelled), bool), np.zeros(len(labelled))
+    judged: dict[int, Extremes] = {}
     for fold in range(folds):
         advance(f"judging cycles by the others, part {fold + 1} of {folds}")
         held = range(fold, len(labelled), folds)
         others = [e for i, e in enumerate(labelled) if i not in held]
         judge = _base(procedure, others, encoder, pooled)
         for index in held:
-            found = judge_cycle(procedure, judge, labelled[index])
-            maxima[index], wrong[index], risks[index] = found
-    return normal.calibrated(maxima, wrong, risks, accepted)
+            judged[index] = judge_cycle(procedure, judge, labelled[index])
+    return normal.calibrated([judged[index] for index in range(len(labelled))], accepted)
 
 
-def judge_cycle(
-    procedure: Procedure, normal: Normal, example: Example
-) -> tuple[np.ndarray, bool, float]:
-    """The largest of each score, float64 [len(SCORES)], whether the order looks wrong, and the
-    largest risk."""
-    maxima, risk = np.zeros(len(SCORES)), 0.0
-    watch, cycle, wrong = OrderWatch(procedure), Cycle(), False
+def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> Extremes:
+    """The most unusual in a cycle."""
+    watch = ExtremesWatch(procedure)
     for _, seen in play(procedure, normal, example):
-        risk = max(risk, seen.outlook.risk if seen.outlook else 0.0)
-        for score in seen.scores:
-            index = SCORES.index(score.name)
-            maxima[index] = max(maxima[index], score.value)
-        for event in seen.events:
-            if isinstance(event, StepBegun) and cycle.begin(event.step, event.stamp_ns):
-                wrong |= bool(watch.step_begun(cycle, event.stamp_ns))
-            elif isinstance(event, StepEnded):
-                cycle.end(event.stamp_ns)
-            elif isinstance(event, Suspicion):
-                wrong = True
-    wrong |= any(s.kind == "skipped" for s in watch.cycle_ended(cycle, 0))
-    return maxima, wrong, risk
+        watch.take(seen)
+    return watch.ended()
 
 
 def play(procedure: Procedure, normal: Normal, example: Example) -> Iterator[tuple[float, Seen]]:
@@ -133,7 +114,7 @@ def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segme
     belief = None
     # Before the work begins the picture is outside of all states; else it begins at once.
     for outside in (-0.5 * normal.temper * normal.outside, -np.inf):
-        decoder = Decoder(OrderLanguage(procedure, escape=0.0), normal.lengths)
+        decoder = Decoder(OrderLanguage(procedure, escape=0.0), normal.lengths, normal.tempo)
         for fit, time_s in zip(fits, example.times_s):
             belief = decoder.step(fit, float(time_s), outside)
         if belief is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
+from sop_monitor_pkg.core.answers import Answers
 from sop_monitor_pkg.core.events import CycleEnded, Event
+from sop_monitor_pkg.core.extremes import ExtremesWatch
 from sop_monitor_pkg.core.follower import SECOND_NS, CycleFollower, Outlook, Seen, alarms
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.procedure import Procedure
@@ -26,6 +29,7 @@ class LiveFollower:
     def __init__(self, procedure: Procedure, normal: Normal):
         self._procedure, self._normal = procedure, normal
         self._last_ns: int | None = None
+        self._answers = Answers()
         self.outlook: Outlook | None = None
         """What the last picture lets expect; None before the first step and in the last."""
         self._restart(0)
@@ -56,9 +60,27 @@ class LiveFollower:
         time_s = self._time_s(stamp_ns)
         return self._stamped(self._now.see(replace(sighting, time_s=time_s)), time_s)
 
+    def raised(self, alarms: Iterable[tuple[int, int]]) -> None:
+        """Alarms there are: number, and stamp of what was seen first. May be repeated."""
+        self._answers.raised(alarms)
+
+    def false_alarm(self, number: int) -> None:
+        """Somebody has called this alarm false."""
+        self._answers.false_alarm(number)
+
+    def learn_from_answers(self) -> Normal | None:
+        """What is normal since cycles have turned out clean: all their alarms were false, and they
+        are over. None: nothing new."""
+        clean = self._answers.clean()
+        if not clean:
+            return None
+        self._normal = self._normal.taught(clean)
+        return self._normal
+
     def _restart(self, stamp_ns: int) -> None:
         self._start_ns = stamp_ns
         self._now = CycleFollower(self._procedure, self._normal)
+        self._extremes = ExtremesWatch(self._procedure)
         self._next: CycleFollower | None = None
         self._next_seen: list[tuple[float, Seen]] = []
 
@@ -70,6 +92,7 @@ class LiveFollower:
         if self._next.told:
             begin_s = self._next.told[0][1]
             events = self._finish(self._start_ns + round(begin_s * SECOND_NS))
+            self._extremes = ExtremesWatch(self._procedure)
             for seen_s, seen in self._next_seen:
                 events += self._stamped(seen, seen_s)
             self._now, self._next, self._next_seen = self._next, None, []
@@ -84,10 +107,14 @@ class LiveFollower:
         if not self._now.told:
             return []
         time_s = self._time_s(stamp_ns)
-        return [*self._stamped(self._now.end(time_s), time_s), CycleEnded(stamp_ns)]
+        events = [*self._stamped(self._now.end(time_s), time_s), CycleEnded(stamp_ns)]
+        begin_ns = self._start_ns + round(self._now.told[0][1] * SECOND_NS)
+        self._answers.cycle_ended(begin_ns, stamp_ns, self._extremes.ended())
+        return events
 
     def _stamped(self, seen: Seen, time_s: float) -> list[Event]:
         """Events of a follower, whose stamps count from the start, with stamps of the camera."""
+        self._extremes.take(seen)
         found: list[Event] = []
         for event in alarms(self._normal, seen, time_s):
             found.append(replace(event, stamp_ns=event.stamp_ns + self._start_ns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +19,38 @@ from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.tempo import Tempo
 
-FORMAT = "vjepa-ros normal work 1"
+FORMAT = "vjepa-ros normal work 2"
 LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
-SCORES = ("slow", "fast", "still", "strange", "place", "surface")
+LEAST = {
+    "slow": 0.5,  # standard deviations
+    "fast": 0.5,
+    "still": 0.3,  # s
+    "strange": 0.5,  # of the projection, in which a state's latents have unit covariance
+    "place": 0.03,  # picture widths
+    "surface": 0.1,  # probability
+}
+"""The scores, and of each the difference that means something."""
+
+SCORES = tuple(LEAST)
 
 
 class NormalError(ValueError):
     """A folder that holds no usable model; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The most unusual in one cycle.
+
+    Attributes:
+        maxima: float64 [len(SCORES)], the largest of each score.
+        out_of_order: whether the order of its steps, or a label, looked wrong.
+        risk: the largest; see `anticipation`.
+    """
+
+    maxima: np.ndarray
+    out_of_order: bool
+    risk: float
 
 
 @dataclass(frozen=True)
@@ -39,9 +64,8 @@ class Normal:
         still: change of the latent below which nothing moves.
         appearance, tempo, places: what was learned. scenes: of what the eyes see; None: without.
         lengths: float64 [S, STATES_PER_STEP], mean number of latents in each state.
-        maxima: float64 [C, len(SCORES)], the largest score of each clean cycle, judged by what the
-            others taught; out_of_order: bool [C], whether the decoder saw a mistake in it.
-        risks: float64 [C], the largest risk of each clean cycle; see `anticipation`.
+        clean: of each clean cycle, judged by what the others taught. answered: so many of them,
+            the last, are clean because people said so.
         accepted: share of clean cycles that may be flagged. threshold: of scaled scores.
         risk_threshold: beyond which a risk is a warning; as many clean cycles may have one.
     """
@@ -61,9 +85,8 @@ class Normal:
     lengths: np.ndarray
     anticipator: Anticipator
     scenes: Appearance | None = None
-    maxima: np.ndarray = field(default_factory=lambda: np.zeros((0, len(SCORES))))
-    out_of_order: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    risks: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    clean: tuple[Extremes, ...] = ()
+    answered: int = 0
     accepted: float = conformal.ACCEPTED
     threshold: float = np.inf
     risk_threshold: float = np.inf
@@ -72,26 +95,38 @@ class Normal:
     @property
     def cycles(self) -> int:
         """Clean cycles that thresholds rest on."""
-        return len(self.maxima)
+        return len(self.clean)
 
     def calibrated(
-        self, maxima: np.ndarray, out_of_order: np.ndarray, risks: np.ndarray, accepted: float
+        self, clean: Sequence[Extremes], accepted: float | None = None, answered: int = 0
     ) -> Normal:
-        """The same with thresholds from these clean cycles.
+        """The same with thresholds from these clean cycles, of which the last `answered` are clean
+        because people said so. `accepted`: None: as before.
 
-        A cycle in which the decoder saw a mistake of the order is flagged at any threshold.
+        A cycle in which the decoder saw a mistake of the order is flagged at any threshold: it
+        counts towards the accepted share, and says nothing about the scores.
         """
-        scales = {name: Scale.of(maxima[:, i]) for i, name in enumerate(SCORES)}
+        accepted = self.accepted if accepted is None else accepted
+        maxima = np.stack([extremes.maxima for extremes in clean])
+        scales = {name: Scale.of(maxima[:, i], LEAST[name]) for i, name in enumerate(SCORES)}
         highest = np.array(
             [max(scales[name](value) for name, value in zip(SCORES, row)) for row in maxima]
         )
-        highest[out_of_order] = max(highest.max(), 1.0) * 2.0
-        threshold = conformal.threshold(highest, accepted)
+        highest[[extremes.out_of_order for extremes in clean]] = np.inf
+        risks = np.array([extremes.risk for extremes in clean])
         return replace(
-            self, maxima=maxima, out_of_order=out_of_order, accepted=accepted,
-            threshold=max(threshold, 1e-9), scales=scales, risks=risks,
+            self,
+            clean=tuple(clean),
+            answered=answered,
+            accepted=accepted,
+            scales=scales,
+            threshold=max(conformal.threshold(highest, accepted), 1.0),
             risk_threshold=conformal.threshold(risks, accepted),
-        )  # fmt: skip
+        )
+
+    def taught(self, clean: Sequence[Extremes]) -> Normal:
+        """The same after people have called the alarms of these cycles false."""
+        return self.calibrated([*self.clean, *clean], answered=self.answered + len(clean))
 
     def save(self, folder: Path) -> Path:
         """Writes `normal.json` and `normal.safetensors`, replacing older ones at once."""
@@ -112,6 +147,7 @@ class Normal:
             "accepted": self.accepted,
             "threshold": self.threshold,
             "cycles": self.cycles,
+            "answered": self.answered,
             "needed": conformal.needed(self.accepted),
         }
         part = folder / "normal.safetensors.part"
@@ -139,9 +175,9 @@ class Normal:
             "places.kinds": places.kinds,
             **{f"anticipator.{k}": v for k, v in self.anticipator.arrays().items()},
             "lengths": self.lengths,
-            "risks": self.risks,
-            "maxima": self.maxima,
-            "out_of_order": self.out_of_order,
+            "maxima": np.stack([extremes.maxima for extremes in self.clean]),
+            "out_of_order": np.array([extremes.out_of_order for extremes in self.clean]),
+            "risks": np.array([extremes.risk for extremes in self.clean]),
         }
 
 
@@ -194,7 +230,11 @@ def load(folder: Path) -> Normal:
                 }
             ),
         )
-        return normal.calibrated(t["maxima"], t["out_of_order"], t["risks"], about["accepted"])
+        clean = [
+            Extremes(row, bool(wrong), float(risk))
+            for row, wrong, risk in zip(t["maxima"], t["out_of_order"], t["risks"], strict=True)
+        ]
+        return normal.calibrated(clean, about["accepted"], about["answered"])
     except NormalError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

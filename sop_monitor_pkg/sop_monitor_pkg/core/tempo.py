@@ -15,6 +15,8 @@ from sop_monitor_pkg.core.phases import Segment
 
 _SPREAD = 0.1  # least standard deviation of the logarithm of a time
 _BLUR_S = 0.3  # standard deviation of where a beginning is seen
+_HASTY = 2.0  # standard deviations below the usual time, from which on a step is hardly done
+_HASTE_MOST = 20.0
 _PACE_PRIOR = 3.0  # steps that the usual pace counts as
 
 
@@ -32,6 +34,14 @@ class Tempo:
         """By how many standard deviations a step is longer than usual at this pace."""
         usual = self.log_means[step] + pace
         return float((np.log(max(length_s, 1e-3)) - usual) / self.log_spreads[step])
+
+    def log_haste(self, step: int, length_s: float) -> float:
+        """Log-probability, up to a constant, that a step is over so soon; 0 from _HASTY on.
+
+        A fast worker's step must stay more likely than one that was left out.
+        """
+        excess = max(0.0, -self.deviation(step, length_s, 0.0) - _HASTY)
+        return -min(_HASTE_MOST, 0.5 * excess**2)
 
     def pace(self, done: Sequence[tuple[int, float]]) -> float:
         """How much longer than usual the steps of this cycle took, as a logarithm.

@@ -12,12 +12,12 @@ from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.images import ImageError, to_array
 from node_kit.lifecycle import KitNode, run
 from node_kit.parameters import parameter
-from node_kit.qos import RELIABLE, SENSOR
+from node_kit.qos import LATCHED_HISTORY, RELIABLE, SENSOR
 from node_kit.refusals import Refusals
 from node_kit.stamps import stamp_ns
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-from vjepa_interfaces.msg import Defects, Detections, Outlook, SopEvent, Texts
+from vjepa_interfaces.msg import Alerts, Defects, Detections, Outlook, SopEvent, Texts
 from vjepa_world_model.checkpoints import load_world_model
 
 from sop_monitor_pkg.core import normal, procedure_file
@@ -71,6 +71,7 @@ class SopFollowerNode(KitNode):
         )
         self.create_subscription(Defects, "defects", lambda m: self.see(m, eyes.surfaces), RELIABLE)
         self.create_subscription(Texts, "texts", lambda m: self.see(m, eyes.texts), RELIABLE)
+        self.create_subscription(Alerts, "sop/alerts", self.on_alerts, LATCHED_HISTORY)
         HealthPublisher(self, [self.pictures], self.report)
         self.get_logger().info(
             f"follows procedure {procedure.name} by {known.cycles} clean cycles; encoder "
@@ -101,6 +102,7 @@ class SopFollowerNode(KitNode):
         with self.lock:
             events = self.follower.look(latent, stamp_ns(message.header.stamp))
             outlook = self.follower.outlook
+            self.learn()  # an answer may have come while its cycle still ran
         self.tell(events, message.header.frame_id)
         if outlook is not None and self.active:
             found = Outlook(header=message.header, next_step=outlook.next_step)
@@ -116,6 +118,27 @@ class SopFollowerNode(KitNode):
         with self.lock:
             events = self.follower.see(sighting, stamp_ns(message.header.stamp))
         self.tell(events, message.header.frame_id)
+
+    def on_alerts(self, message: Alerts) -> None:
+        """What became of the alarms: false ones teach what is normal."""
+        alarms = [*message.alerts, *message.changed]
+        with self.lock:
+            self.follower.raised((a.number, stamp_ns(a.header.stamp)) for a in alarms)
+            if message.change == "false_alarm":
+                for alarm in message.changed:
+                    self.follower.false_alarm(alarm.number)
+            self.learn()
+
+    def learn(self) -> None:
+        """With the lock held: cycles that have turned out clean change the thresholds, on disk too."""
+        known = self.follower.learn_from_answers()
+        if known is None:
+            return
+        self.known = known
+        known.save(Path(self.p.normal).expanduser())
+        self.get_logger().info(
+            f"learned from answers: {known.cycles} clean cycles, {known.answered} of them by people"
+        )
 
     def tell(self, events: list[Event], frame_id: str) -> None:
         for event in events:

@@ -40,7 +40,7 @@ class FastParameters:
         maximum=0.05,
     )  # fmt: skip
     fast_gradient_steps: int = parameter(
-        22, "steps down the gradient of the energy at most, where horizon is above 1", minimum=0
+        19, "steps down the gradient of the energy at most, where horizon is above 1", minimum=0
     )
 
 
