@@ -138,6 +138,7 @@ def test_launch_that_outlives_its_nodes_restarts_one(start) -> None:
     launch.restart("b")
     assert launch.poll() is None
     assert b.pid != first and b.returncode is None
+    wait_for(lambda: len(b.lines) == 2, "output of the new b")
 
 
 def test_respawn_starts_a_node_again(start, output) -> None:
@@ -147,6 +148,7 @@ def test_respawn_starts_a_node_again(start, output) -> None:
     launch.processes["a"].signal(signal.SIGKILL)
     wait_for(lambda: launch.poll() is None and launch.processes["a"].pid != first, "the restart")
     assert launch.processes["a"].returncode is None
+    wait_for(lambda: len(launch.processes["a"].lines) == 2, "output of the new one")
 
 
 def test_a_node_deaf_to_signals_is_killed(start, output, monkeypatch) -> None:

@@ -186,6 +186,7 @@ def outcome(
     return Outcome(
         fault=faults[0]["kind"] if faults else "",
         visible_s=faults[0]["visible_s"] if faults else None,
+        complete_s=faults[0]["end_s"] if faults else np.inf,
         length_s=end_s,
         truth=tuple(cycle.segments or ()),
         found=tuple(Segment(s.step, s.begin_s, e) for s, e in zip(steps, ends)),
@@ -233,8 +234,9 @@ def show(console: Console, found: dict) -> None:
     console.print(table)
     early = found["early_warning"]
     console.print(
-        f"early warning: before the alarm in {_number(early['warned_before'])} of the cycles with "
-        f"a mistake of the order, median lead {_number(early['lead_s'])} s; in "
+        f"early warning: in {_number(early['warned_before'])} of the cycles with a mistake of the "
+        f"order, median {_number(early['lead_s'])} s before it is complete; before the alarm in "
+        f"{_number(early['warned_before_alarm'])}, by {_number(early['lead_alarm_s'])} s; in "
         f"{_number(early['clean_warned'])} of the clean cycles",
         highlight=False,
     )

@@ -27,7 +27,7 @@ ANSWERS = {
 has not been done, nobody can tell yet whether that will come late or never."""
 
 ORDER_FAULTS = ("wrong_order", "skipped_step", "repeated_step")
-EARLIEST_S = 5.0  # before an alarm, a warning belongs to it
+EARLIEST_S = 5.0  # before a fault is visible, a warning belongs to it
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Outcome:
 
     Attributes:
         fault: of the station; empty: a clean cycle. visible_s: from when it can be seen.
+        complete_s: when it was done: the end of the step in which it shows.
         length_s: of the cycle.
         truth, found: its steps, and those that were told. told_s: when.
         warned_s: when a mistake of the order seemed to come next.
@@ -59,6 +60,7 @@ class Outcome:
     alarms: tuple[AlarmSeen, ...] = field(default=())
     level: float = 0.0
     warned_s: tuple[float, ...] = ()
+    complete_s: float = np.inf
 
 
 def edit(truth: Sequence[str], found: Sequence[str]) -> float:
@@ -162,18 +164,24 @@ def _answer(outcome: Outcome) -> float | None:
 
 
 def _early(clean: Sequence[Outcome], faulty: Sequence[Outcome]) -> dict:
-    """Warnings, which are no alarms: how often and how long before the alarm they come."""
-    leads = []
+    """Warnings, which are no alarms: how often and how long before the fault is complete, and
+    before the alarm, they come."""
     mistakes = [o for o in faulty if o.fault in ORDER_FAULTS]
+    before_complete, before_alarm = [], []
     for outcome in mistakes:
-        alarm_s = min((a.raised_s for a in outcome.alarms), default=np.inf)
         # What came long before has to do with something else.
-        times = [t for t in outcome.warned_s if alarm_s - EARLIEST_S <= t < alarm_s]
+        first_s = (outcome.visible_s or 0.0) - EARLIEST_S
+        times = [t for t in outcome.warned_s if first_s <= t < outcome.complete_s]
         if times:
-            leads.append(alarm_s - times[0])
+            before_complete.append(outcome.complete_s - times[0])
+        alarm_s = min((a.raised_s for a in outcome.alarms), default=np.inf)
+        if times and times[0] < alarm_s < np.inf:
+            before_alarm.append(alarm_s - times[0])
     return {
-        "warned_before": len(leads) / len(mistakes) if mistakes else None,
-        "lead_s": float(np.median(leads)) if leads else None,
+        "warned_before": len(before_complete) / len(mistakes) if mistakes else None,
+        "lead_s": float(np.median(before_complete)) if before_complete else None,
+        "warned_before_alarm": len(before_alarm) / len(mistakes) if mistakes else None,
+        "lead_alarm_s": float(np.median(before_alarm)) if before_alarm else None,
         "clean_warned": float(np.mean([bool(o.warned_s) for o in clean])) if clean else None,
     }
 

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 SECONDS = 2.0
-AHEAD_S = 3.0
-"""It learns from moments at most so long before a step begins."""
+AHEAD_S, AFTER_S = 3.0, 1.0
+"""It learns from moments at most so long before a step begins, and after: what is being begun can
+be seen before it is certain."""
 
 WIDTH = 48
 ITERATIONS = 400
@@ -74,8 +75,7 @@ def learn(
     """Learns from correct cycles.
 
     Args:
-        cycles: projected latents float32 [T, K], and the index of the step that begins next within
-            AHEAD_S of each, int64 [T]; -1: none.
+        cycles: projected latents float32 [T, K], and what `following` says of each.
     """
     length = max(2, round(SECONDS * rate_hz))
     windows, targets = [], []
@@ -106,11 +106,10 @@ def learn(
     return probe.eval().requires_grad_(False)
 
 
-def following(
-    begins_s: Sequence[tuple[int, float]], times_s: np.ndarray, ahead_s: float = AHEAD_S
-) -> np.ndarray:
-    """int64 [T]: the step (of index and beginning, in order) that begins next within `ahead_s`."""
+def following(begins_s: Sequence[tuple[int, float]], times_s: np.ndarray) -> np.ndarray:
+    """int64 [T]: the step (of index and beginning, in order) that begins within AHEAD_S, or has
+    begun within AFTER_S; -1: none."""
     found = np.full(len(times_s), -1, np.int64)
-    for step, begin_s in reversed(begins_s):  # of several, the nearest counts
-        found[(times_s < begin_s) & (times_s >= begin_s - ahead_s)] = step
+    for step, begin_s in reversed(begins_s):  # of several, the first counts
+        found[(times_s < begin_s + AFTER_S) & (times_s >= begin_s - AHEAD_S)] = step
     return found

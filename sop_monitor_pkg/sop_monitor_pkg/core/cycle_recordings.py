@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vjepa_world_model.video import FILES
+
 from sop_monitor_pkg.core.phases import Segment
 from sop_monitor_pkg.core.procedure import Procedure
-
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov")
 
 
 class RecordingError(ValueError):
@@ -51,7 +51,7 @@ def find(folders: Sequence[Path], procedure: Procedure) -> list[CycleRecording]:
     for folder in map(Path, folders):
         cycles = [path for path in sorted(folder.glob("cycle_*")) if path.is_dir()]
         videos = [path / "video.mp4" for path in cycles] or sorted(
-            path for path in folder.glob("*") if path.suffix.lower() in VIDEOS
+            path for path in folder.glob("*") if path.suffix.lower() in FILES
         )
         if not videos:
             raise RecordingError(

@@ -130,7 +130,7 @@ class SopFollowerNode(KitNode):
             self.learn()
 
     def learn(self) -> None:
-        """With the lock held: cycles that have turned out clean change the thresholds, on disk too."""
+        """With the lock held: cycles that have turned out clean change thresholds, on disk too."""
         known = self.follower.learn_from_answers()
         if known is None:
             return

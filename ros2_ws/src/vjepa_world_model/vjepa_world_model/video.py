@@ -10,6 +10,9 @@ from typing import Self
 import av
 import numpy as np
 
+FILES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+"""How the names of video files end, in lower case."""
+
 
 class VideoError(ValueError):
     """A video that cannot be used; the text names cause and remedy."""

@@ -20,9 +20,7 @@ from transformers import VJEPA2ForVideoClassification, VJEPA2Model
 from vjepa_world_model.classifier import spread
 from vjepa_world_model.encoder import preprocess
 from vjepa_world_model.training.loop import Run, Schedule, decay_groups
-from vjepa_world_model.video import VideoError, VideoReader
-
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+from vjepa_world_model.video import FILES, VideoError, VideoReader
 
 
 class ProbeDataError(ValueError):
@@ -190,4 +188,4 @@ def _write(model: VJEPA2ForVideoClassification, folder: Path) -> None:
 
 
 def _videos(folder: Path) -> Iterator[Path]:
-    return iter(sorted(p for p in folder.glob("*") if p.suffix.lower() in VIDEOS))
+    return iter(sorted(p for p in folder.glob("*") if p.suffix.lower() in FILES))
