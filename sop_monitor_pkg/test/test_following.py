@@ -207,11 +207,11 @@ def test_cycles_that_are_flagged_in_any_case_use_up_the_rate_and_set_no_threshol
 def test_one_wild_cycle_makes_its_score_dull_and_no_other(known):
     maxima = np.tile(np.linspace(0.0, 1.0, 20)[:, None], len(SCORES)) * 10.0
     wild = maxima.copy()
-    wild[0, SCORES.index("place")] = 1e6
+    wild[0, SCORES.index("dropped")] = 1e6
     calm, upset = (
         known.calibrated([Extremes(row, False, 0.0) for row in rows]) for rows in (maxima, wild)
     )
-    place, others = upset.scales["place"], set(SCORES) - {"place"}
+    place, others = upset.scales["dropped"], set(SCORES) - {"dropped"}
     assert place.score(upset.threshold) >= 1e6
     for name in others:
         assert upset.scales[name].score(upset.threshold) < 2 * calm.scales[name].score(
@@ -259,7 +259,7 @@ def test_mistakes_are_rare_and_what_is_allowed_is_not():
     language = OrderLanguage(PROCEDURE)
     chance = dict(zip(STEPS, np.exp(language.log_next((0,)))))
     assert chance["turn"] == pytest.approx(1.0)
-    assert 0 < chance["take"] < 0.01 and 0 < chance["put"] < 0.01
+    assert 0 < chance["take"] < 0.02 and 0 < chance["put"] < 0.02
     after_skip = dict(zip(STEPS, np.exp(language.log_next((0, 3)))))
     assert after_skip["turn"] > 0.1  # late, but it comes
     forbidden = OrderLanguage(PROCEDURE, escape=0.0).log_next((0,))

@@ -150,7 +150,7 @@ def _mapped(parts: dict[str, Cycles], change: Callable[[Example], Example]) -> d
 
 def _detections_alone(example: Example, classes: Sequence[str]) -> Example:
     """The maps of the detections in place of latents, and nothing else."""
-    latents = scene.at(example.times_s, example.sightings, classes)
+    latents = scene.at(example.times_s, example.sightings, classes, parts=())
     return replace(example, latents=latents, sightings=())
 
 

@@ -16,9 +16,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sop_monitor_pkg.core.phases import NO_STATE, STATES_PER_STEP
 
-COMPONENTS = 200  # of the PCA
+COMPONENTS = 80  # of the PCA
 KEPT_PER_STATE = 60  # latents that stand for the neighbourhood of a state
 NEIGHBOURS = 3
+FAR = 3.0  # squared distance for each dimension; of normal work, some nine tenths are nearer
 _PLENTY = 10  # latents of each state: covariances can be told from them
 
 
@@ -45,10 +46,16 @@ class Appearance:
         """Log-likelihood float64 [T, N] of each state, up to a constant per point.
 
         `temper`: neighbouring pictures say nearly the same; counting each fully would be
-        overconfident.
+        overconfident. A point far from all states says little about any: beyond FAR, it is
+        taken for one of none.
         """
         squares = ((points[:, None] - self.centres[None]) ** 2).sum(-1).astype(np.float64)
-        return -0.5 * temper * np.nan_to_num(squares, nan=1e6)
+        fits = -0.5 * temper * np.nan_to_num(squares, nan=1e6)
+        return np.logaddexp(fits, self.of_none(temper))
+
+    def of_none(self, temper: float) -> float:
+        """Log-likelihood of a point that belongs to no state, to the same constant."""
+        return -0.5 * temper * FAR * self.basis.shape[1]
 
     def distance(self, point: np.ndarray, state: int) -> float:
         """How far a latent is from normal ones of this state and its neighbours in the step."""

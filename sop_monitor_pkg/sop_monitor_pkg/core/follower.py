@@ -14,21 +14,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sop_monitor_pkg.core import scene
 from sop_monitor_pkg.core.decoder import Belief, Decoder
 from sop_monitor_pkg.core.events import Event, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
 from sop_monitor_pkg.core.places import Misplaced, PlaceWatch
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
-from sop_monitor_pkg.core.sightings import SeenPart, Sighting
+from sop_monitor_pkg.core.sightings import Sighting
 
 SECOND_NS = 1_000_000_000
+_PLACES = {
+    Kind.DROPPED_PART: "dropped",
+    Kind.WRONG_PART: "swapped",
+    Kind.FOREIGN_OBJECT: "foreign",
+}
 _CHANCES = 3  # answers of the probe that are averaged
-Recent = deque[tuple[float, np.ndarray]]
-"""Vectors with the times [s] of their pictures."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,9 @@ class CycleFollower:
         self._steps = tuple(procedure.by_name)
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, normal.tempo)
         self._places = PlaceWatch(normal.places)
-        self._recent: Recent = deque()
-        self._recent_scenes: Recent = deque()
+        self._evidence = Evidence(procedure, normal)
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
-        self._parts: tuple[SeenPart, ...] | None = None  # seen last
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
         self._surfaces: dict[str, deque[float]] = {}
         self._moved_s: float | None = None
@@ -116,10 +117,11 @@ class CycleFollower:
     def look(self, latent: np.ndarray, time_s: float) -> Seen:
         """Takes the latent of the picture at this time, float32 [D]."""
         normal = self._normal
-        feature = with_motion(self._recent, latent, time_s, normal.motion_s)
+        fits = self._evidence.look(latent, time_s)
+        feature = np.concatenate([latent, self._evidence.change])
         point = normal.appearance.project(feature[None])[0]
-        fits = normal.appearance.fits(point[None], normal.temper)[0] + self._scene_fits(time_s)
-        belief = self._decoder.step(fits, time_s, self._waiting_fit(fits))
+        waiting = max([self._evidence.waiting, *fits[self._last]])
+        belief = self._decoder.step(fits, time_s, waiting)
         self.belief = belief
         seen = Seen()
         if belief is None:
@@ -138,20 +140,6 @@ class CycleFollower:
         if self._told:
             self._close(time_s, seen)
         return seen
-
-    def _scene_fits(self, time_s: float) -> np.ndarray | float:
-        """What the eyes saw last, in each state; 0 without eyes."""
-        scenes = self._normal.scenes
-        if scenes is None or self._parts is None:
-            return 0.0
-        seen = scene.maps(self._parts, self._normal.places.classes)
-        feature = with_motion(self._recent_scenes, seen, time_s, self._normal.motion_s)
-        return scenes.fits(scenes.project(feature[None]), self._normal.temper)[0]
-
-    def _waiting_fit(self, fits: np.ndarray) -> float:
-        """How well a picture fits that no step has begun: as one outside of all states does."""
-        outside = -0.5 * self._normal.temper * self._normal.outside
-        return max(outside, float(fits[self._last].max())) if self._last else outside
 
     def _begin(self, step: int, begin_s: float, probability: float, seen: Seen) -> None:
         if self._told:
@@ -179,7 +167,7 @@ class CycleFollower:
         """By the best hypothesis: a step that is not told yet must not lengthen the one before."""
         running, begin_s = belief.path[-1]
         name = self._steps[running]
-        if name in self._procedure.last_steps:
+        if not self._told or name in self._procedure.last_steps:
             return
         pace = self._normal.tempo.pace(self._lengths)
         deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
@@ -195,7 +183,7 @@ class CycleFollower:
 
     def _motion(self) -> float:
         """How much the latent has changed over the last `motion_s`, root mean square."""
-        return float(np.sqrt(np.mean((self._recent[-1][1] - self._recent[0][1]) ** 2)))
+        return float(np.sqrt(np.mean(self._evidence.change**2)))
 
     def _look_ahead(self, point: np.ndarray, seen: Seen) -> None:
         """The mean of the last few answers of the probe, against what is allowed next."""
@@ -228,26 +216,29 @@ class CycleFollower:
         """Takes what the eyes saw; times as of `look`."""
         seen = Seen()
         if sighting.parts is not None:
-            self._parts = sighting.parts
+            self._evidence.see(sighting.parts, sighting.time_s)
         running = self.running
         if running is None:
             return seen
         name = self._steps[running]
         near = {running, *(step for step, _ in self._told[-2:-1])}
+        if self.is_over:  # what is seen may be the next cycle's beginning
+            near |= {self._steps.index(s.name) for s in self._procedure.next_steps([])}
         if self.belief is not None:
             near.add(self.belief.state // STATES_PER_STEP)
             if self.belief.state % STATES_PER_STEP >= PHASES - 1:  # the next may have begun
                 done = [step for step, _ in self.told]
                 near |= {self._steps.index(s.name) for s in self._procedure.next_steps(done)}
+        told: set[Kind] = set()
         for item in self._places.take(sighting, sorted(near)):
             kind = self._kind_of(item)
-            if kind is None:
+            if kind is None or kind in told:
                 continue
+            told.add(kind)
             reason = f"{item.name} where it never is in a correct cycle"
             if kind is Kind.WRONG_PART:
                 reason = f"{item.name} in the place of {item.belongs}"
-            seen.scores.append(Score("place", item.distance, kind, name, reason))
-            break  # the farthest
+            seen.scores.append(Score(_PLACES[kind], item.weight, kind, name, reason))
         for region, score in (sighting.scores or {}).items():
             last = self._surfaces.setdefault(region, deque(maxlen=3))
             last.append(score)
@@ -286,14 +277,6 @@ class CycleFollower:
             reason = f"no label reads {' or '.join(missing)}"
             stamp_ns = seen.events[-1].stamp_ns
             seen.events.append(Suspicion(Kind.LABEL, stamp_ns, name, reason=reason))
-
-
-def with_motion(recent: Recent, vector: np.ndarray, time_s: float, motion_s: float) -> np.ndarray:
-    """The vector, and how it differs from that of `motion_s` ago; `recent` keeps what is needed."""
-    recent.append((time_s, vector))
-    while len(recent) > 1 and recent[1][0] <= time_s - motion_s + 1e-6:
-        recent.popleft()
-    return np.concatenate([vector, vector - recent[0][1]])
 
 
 def alarms(normal: Normal, seen: Seen, time_s: float) -> Iterator[Event]:

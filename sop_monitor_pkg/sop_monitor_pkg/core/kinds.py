@@ -37,9 +37,13 @@ class Kind(StrEnum):
 
     @property
     def explains(self) -> int:
-        """How much it says about the cause: 0 a symptom, 1 what was done wrong, 2 a bad piece."""
-        symptoms = (Kind.UNKNOWN_ACTION, Kind.TOO_SLOW, Kind.HESITATING, Kind.TOO_FAST)
-        return 2 if self.is_quality else int(self not in symptoms)
+        """How much it says about the cause: 0 that there is one, 1 a symptom, 2 what was done
+        wrong, 3 a bad piece."""
+        if self.is_quality:
+            return 3
+        if self is Kind.UNKNOWN_ACTION:
+            return 0
+        return 1 if self in (Kind.TOO_SLOW, Kind.HESITATING, Kind.TOO_FAST) else 2
 
 
 PRIORITIES: dict[Kind, Priority] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,8 +9,9 @@ import numpy as np
 
 from sop_monitor_pkg.core import anticipation, appearance, conformal, places, scene, tempo
 from sop_monitor_pkg.core.decoder import Decoder
+from sop_monitor_pkg.core.evidence import Evidence, changes
 from sop_monitor_pkg.core.extremes import ExtremesWatch
-from sop_monitor_pkg.core.follower import CycleFollower, Recent, Seen, with_motion
+from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.normal import Extremes, Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import NO_STATE, PHASES, STATES_PER_STEP, Segment, states_of
@@ -20,7 +20,7 @@ from sop_monitor_pkg.core.sightings import Sighting
 
 RATE_HZ = 5.0
 MOTION_S = 0.6
-TEMPER = 0.05
+TEMPER = 0.15
 FOLDS = 5
 ROUNDS = 4  # of aligning unlabelled cycles and learning from them
 _STILL_SHARE = 0.3  # of the usual change of a latent
@@ -105,18 +105,21 @@ def play(procedure: Procedure, normal: Normal, example: Example) -> Iterator[tup
 
 def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segment, ...]:
     """The most likely segments of a correct cycle; empty if none fits."""
-    features = features_of(example.latents, example.times_s, normal.motion_s)
-    fits = normal.appearance.fits(normal.appearance.project(features), normal.temper)
-    if normal.scenes is not None:
-        seen = scene.at(example.times_s, example.sightings, normal.places.classes)
-        features = features_of(seen, example.times_s, normal.motion_s)
-        fits += normal.scenes.fits(normal.scenes.project(features), normal.temper)
+    evidence, sightings = Evidence(procedure, normal), list(example.sightings)
+    fits, waiting = [], []
+    for latent, time_s in zip(example.latents, example.times_s):
+        while sightings and sightings[0].time_s <= time_s + 1e-6:
+            sighting = sightings.pop(0)
+            if sighting.parts is not None:
+                evidence.see(sighting.parts, sighting.time_s)
+        fits.append(evidence.look(latent, float(time_s)))
+        waiting.append(evidence.waiting)
     belief = None
     # Before the work begins the picture is outside of all states; else it begins at once.
-    for outside in (-0.5 * normal.temper * normal.outside, -np.inf):
+    for outside in (waiting, [-np.inf] * len(fits)):
         decoder = Decoder(OrderLanguage(procedure, escape=0.0), normal.lengths, normal.tempo)
-        for fit, time_s in zip(fits, example.times_s):
-            belief = decoder.step(fit, float(time_s), outside)
+        for fit, time_s, waits in zip(fits, example.times_s, outside):
+            belief = decoder.step(fit, float(time_s), waits)
         if belief is not None:
             break
     if belief is None:
@@ -127,12 +130,6 @@ def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segme
         Segment(normal.steps[step], begin_s, max(end_s, begin_s + 1e-3))
         for (step, begin_s), end_s in zip(belief.path, ends)
     )
-
-
-def features_of(vectors: np.ndarray, times_s: np.ndarray, motion_s: float) -> np.ndarray:
-    """float32 [T, 2 D]: each as `CycleFollower` sees it."""
-    recent: Recent = deque()
-    return np.stack([with_motion(recent, v, t, motion_s) for v, t in zip(vectors, times_s)])
 
 
 def _check(procedure: Procedure, examples: Sequence[Example]) -> None:
@@ -165,22 +162,17 @@ def _aligned(
 def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, pooled: int) -> Normal:
     """What is learned from cycles whose steps are known; without thresholds."""
     steps = tuple(procedure.by_name)
-    features, states, moves = [], [], []
-    for example in examples:
-        feature = features_of(example.latents, example.times_s, MOTION_S)
-        features.append(feature)
-        states.append(states_of(example.segments or (), example.times_s, steps))
-        moves.append(np.sqrt((feature[:, example.latents.shape[1] :] ** 2).mean(1)))
+    motions = [changes(e.latents, e.times_s, MOTION_S) for e in examples]
+    features = [np.hstack([e.latents, motion]) for e, motion in zip(examples, motions)]
+    states = np.concatenate([states_of(e.segments or (), e.times_s, steps) for e in examples])
+    moves = np.sqrt((np.concatenate(motions) ** 2).mean(1))
     count = len(steps) * STATES_PER_STEP
-    look = appearance.learn(np.concatenate(features), np.concatenate(states), count)
+    look = appearance.learn(np.concatenate(features), states, count)
     where = places.learn((e.sightings, _running(e, steps)) for e in examples if e.sightings)
     scenes = None
     if where.classes and all(e.sightings for e in examples):
-        seen = [
-            features_of(scene.at(e.times_s, e.sightings, where.classes), e.times_s, MOTION_S)
-            for e in examples
-        ]
-        scenes = appearance.learn(np.concatenate(seen), np.concatenate(states), count)
+        seen = [scene.at(e.times_s, e.sightings, where.classes, procedure.parts) for e in examples]
+        scenes = appearance.learn(np.concatenate(seen), states, count)
     segments = [example.segments or () for example in examples]
     begins = [[(steps.index(s.step), s.begin_s) for s in cycle] for cycle in segments]
     moments = [
@@ -195,9 +187,9 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
         rate_hz=RATE_HZ,
         motion_s=MOTION_S,
         temper=TEMPER,
-        outside=20.0 * look.basis.shape[1],
-        still=_STILL_SHARE * float(np.median(np.concatenate(moves))),
+        still=_STILL_SHARE * float(np.median(moves)),
         appearance=look,
+        motions=appearance.learn(np.concatenate(motions), states, count),
         tempo=tempo.learn(segments, steps),
         places=where,
         scenes=scenes,

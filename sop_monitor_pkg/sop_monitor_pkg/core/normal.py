@@ -26,7 +26,9 @@ LEAST = {
     "fast": 0.5,
     "still": 0.3,  # s
     "strange": 0.5,  # of the projection, in which a state's latents have unit covariance
-    "place": 0.03,  # picture widths
+    "dropped": 0.05,  # picture widths x s
+    "swapped": 0.05,
+    "foreign": 0.2,
     "surface": 0.1,  # probability
 }
 """The scores, and of each the difference that means something."""
@@ -60,9 +62,11 @@ class Normal:
         procedure: its name. steps: their names, in the order that indices count.
         encoder: name of the world model whose latents these are. pooled: see `Latents`.
         rate_hz: latents per second. motion_s: see `CycleFollower`.
-        temper, outside: of the log-likelihoods; see `Appearance.fits`.
+        temper: of the log-likelihoods; see `Appearance.fits`.
         still: change of the latent below which nothing moves.
-        appearance, tempo, places: what was learned. scenes: of what the eyes see; None: without.
+        appearance: of latents with their change. motions: of the change alone. scenes: of what
+            the eyes see being moved; None: without. See `evidence`.
+        tempo, places: see there.
         lengths: float64 [S, STATES_PER_STEP], mean number of latents in each state.
         clean: of each clean cycle, judged by what the others taught. answered: so many of them,
             the last, are clean because people said so.
@@ -77,9 +81,9 @@ class Normal:
     rate_hz: float
     motion_s: float
     temper: float
-    outside: float
     still: float
     appearance: Appearance
+    motions: Appearance
     tempo: Tempo
     places: Places
     lengths: np.ndarray
@@ -140,7 +144,6 @@ class Normal:
             "rate_hz": self.rate_hz,
             "motion_s": self.motion_s,
             "temper": self.temper,
-            "outside": self.outside,
             "still": self.still,
             "classes": list(self.places.classes),
             "scores": list(SCORES),
@@ -160,7 +163,7 @@ class Normal:
 
     def _tensors(self) -> dict[str, np.ndarray]:
         places, tempo = self.places, self.tempo
-        looks = {"appearance": self.appearance, "scenes": self.scenes}
+        looks = {"appearance": self.appearance, "motions": self.motions, "scenes": self.scenes}
         return {
             **{
                 f"{name}.{field}": getattr(look, field)
@@ -211,9 +214,9 @@ def load(folder: Path) -> Normal:
             rate_hz=about["rate_hz"],
             motion_s=about["motion_s"],
             temper=about["temper"],
-            outside=about["outside"],
             still=about["still"],
             appearance=Appearance(*(t[f"appearance.{field}"] for field in LOOK)),
+            motions=Appearance(*(t[f"motions.{field}"] for field in LOOK)),
             scenes=Appearance(*(t[f"scenes.{field}"] for field in LOOK))
             if "scenes.mean" in t
             else None,

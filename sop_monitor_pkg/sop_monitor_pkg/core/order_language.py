@@ -6,7 +6,7 @@ import math
 
 from sop_monitor_pkg.core.procedure import Procedure
 
-ESCAPE = 1e-3
+ESCAPE = 1e-2
 """Probability of a mistake: people make some, and evidence has to overcome this."""
 
 _FARTHER = 0.3  # for each further step that is left out, how much rarer the mistake is

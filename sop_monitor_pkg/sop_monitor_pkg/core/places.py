@@ -7,30 +7,44 @@ part of the procedure is foreign; any other has been dropped or put down.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sop_monitor_pkg.core.resting import RestWatch
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 
 KEPT = 150  # places of a class in a step
 LASTING_S = 0.5  # as long as a part must be out of place
+_LONGEST_S = 2.0  # it counts no more from then on
+_USUAL = 0.3  # in this share of cycles a class must have been seen, to be one that may be anywhere
+_LEARNED_S = 0.3  # places of parts that have lain there for so long are normal
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
 _SAME = 0.03  # so near to a normal place of another class, a part is in its place
-_STILL = 0.012  # between two sightings, in picture widths: carried parts move more
 
 
 @dataclass(frozen=True)
 class Misplaced:
-    """A part out of place: how far from a normal place [picture widths], and its class's number.
+    """A part out of place.
 
-    `belongs`: a class that is normally there; empty: none.
+    Attributes:
+        name: its class. distance: from a normal place [picture widths].
+        belongs: a class that is normally there; empty: none.
+        rests_s: how long it has lain there, up to _LONGEST_S.
     """
 
     name: str
     distance: float
     belongs: str = ""
+    rests_s: float = 0.0
+
+    @property
+    def weight(self) -> float:
+        """How far, for how long [picture widths x s]: what the eyes take for something for a
+        moment weighs less than what is there."""
+        return self.distance * self.rests_s
 
 
 @dataclass(frozen=True)
@@ -65,44 +79,43 @@ class Places:
 
 
 class PlaceWatch:
-    """Follows parts from sighting to sighting; says which are out of place, and stay there."""
+    """Says which parts are out of place, and stay there."""
 
     def __init__(self, places: Places):
         self._places = places
-        self._since: dict[int, tuple[float, SeenPart]] = {}
+        self._rests = RestWatch()
 
     def take(self, sighting: Sighting, steps: Sequence[int]) -> list[Misplaced]:
-        """What has lain at one place for LASTING_S, with its distance, the farthest first."""
+        """What has lain at one place for LASTING_S, the weightiest first."""
         if sighting.parts is None:
             return []
-        found = []
-        since: dict[int, tuple[float, SeenPart]] = {}
-        for part in sighting.parts:
-            if part.name == UNKNOWN or part.track < 0:
-                continue
-            begun_s, where = self._since.get(part.track, (sighting.time_s, part))
-            moved = np.hypot(*np.subtract(part.centre, where.centre))
-            if moved > _STILL or part.name != where.name:
-                begun_s, where = sighting.time_s, part
-            since[part.track] = begun_s, where
-            if sighting.time_s - begun_s >= LASTING_S:
-                found.append(self._places.misplaced(part, steps))
-        self._since = since
-        return sorted(found, key=lambda item: -item.distance)
+        found = [
+            replace(self._places.misplaced(part, steps), rests_s=min(rests_s, _LONGEST_S))
+            for part, rests_s in self._rests.take(sighting.parts, sighting.time_s)
+            if rests_s >= LASTING_S
+        ]
+        return sorted(found, key=lambda item: -item.weight)
 
 
 def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int = 0) -> Places:
     """Learns from sightings of correct cycles, each with the running step (index; -1: none)."""
     gathered: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    seen_in: Counter[str] = Counter()
+    cycles = list(cycles)
     for sightings, steps in cycles:
+        seen_in.update({part.name for s in sightings for part in s.parts or ()})
+        rests = RestWatch()
         for sighting, step in zip(sightings, steps, strict=True):
-            for part in sighting.parts or ():
-                if part.name != UNKNOWN:
+            for part, rests_s in rests.take(sighting.parts or (), sighting.time_s):
+                if rests_s >= _LEARNED_S:
                     gathered.setdefault((step, part.name), []).append(part.centre)
-    classes = tuple(sorted({name for _, name in gathered}))
+    usual = {n for n, k in seen_in.items() if n != UNKNOWN and k >= _USUAL * len(cycles)}
+    classes = tuple(sorted(usual))
     rng = np.random.default_rng(seed)
     points, steps_, kinds = [], [], []
     for (step, name), centres in sorted(gathered.items()):
+        if name not in usual:
+            continue
         chosen = _spread(np.array(centres, np.float32), KEPT, rng)
         points.append(chosen)
         steps_.append(np.full(len(chosen), step))

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sop_monitor_pkg.core.resting import RestWatch
 from sop_monitor_pkg.core.sightings import SeenPart, Sighting
 
 COLUMNS, ROWS = 10, 8
+_RESTS_S = 0.6  # so long at one place, a part is not being moved
 _HEIGHT = 0.8  # of the map, in picture widths; what is lower counts to the last row
 
 
@@ -38,14 +40,42 @@ def maps(parts: Sequence[SeenPart], classes: Sequence[str]) -> np.ndarray:
     return found.reshape(-1)
 
 
-def at(times_s: np.ndarray, sightings: Sequence[Sighting], classes: Sequence[str]) -> np.ndarray:
-    """float32 [T, width]: at each time the newest sighting of parts that is not later."""
+class SceneWatch:
+    """The map of what is being moved: parts that lie still are left out, since what has been done
+    before says nothing about what is done now. What is no part (a hand, a tool) always counts."""
+
+    def __init__(self, classes: Sequence[str], parts: Sequence[str]):
+        self._classes, self._parts = classes, frozenset(parts)
+        self._rests = RestWatch()
+        self.map = np.zeros(width(classes), np.float32)
+        """As `maps` gives it, of the newest sighting."""
+
+    def take(self, parts: Sequence[SeenPart], time_s: float) -> None:
+        """What was seen at this time."""
+        moving = [
+            part
+            for part, rests_s in self._rests.take(parts, time_s)
+            if rests_s < _RESTS_S or part.name not in self._parts
+        ]
+        self.map = maps(moving, self._classes)
+
+
+def at(
+    times_s: np.ndarray,
+    sightings: Sequence[Sighting],
+    classes: Sequence[str],
+    parts: Sequence[str],
+) -> np.ndarray:
+    """float32 [T, width]: at each time the map of the newest sighting that is not later.
+
+    `parts`: classes that a procedure names; see `SceneWatch`.
+    """
     found = np.zeros((len(times_s), width(classes)), np.float32)
     looks = [s for s in sightings if s.parts is not None]
-    position, current = 0, np.zeros(width(classes), np.float32)
+    watch, position = SceneWatch(classes, parts), 0
     for row, time_s in enumerate(times_s):
         while position < len(looks) and looks[position].time_s <= time_s + 1e-6:
-            current = maps(looks[position].parts or (), classes)
+            watch.take(looks[position].parts or (), looks[position].time_s)
             position += 1
-        found[row] = current
+        found[row] = watch.map
     return found

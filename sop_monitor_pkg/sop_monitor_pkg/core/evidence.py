@@ -1,0 +1,70 @@
+"""What a picture says about the running step: how it changes, and what the eyes see being moved.
+
+Only change counts here, not how things stand: in a step done too early, or after one left out, the
+table looks as it never does in a correct cycle, and the motion is the usual one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from sop_monitor_pkg.core.normal import Normal
+from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.scene import SceneWatch
+from sop_monitor_pkg.core.sightings import SeenPart
+
+_WAITING = 0.9  # of the log-likelihood of no state: nothing has begun
+
+
+class Evidence:
+    """For one cycle: log-likelihoods of all states, picture after picture."""
+
+    def __init__(self, procedure: Procedure, normal: Normal):
+        self._normal = normal
+        self._motion = Motion(normal.motion_s)
+        self._scene = SceneWatch(normal.places.classes, procedure.parts)
+        self._sees = False
+        self.waiting = 0.0
+        """Log-likelihood of the last picture when no step has begun."""
+
+    def see(self, parts: Sequence[SeenPart], time_s: float) -> None:
+        """What the eyes saw last."""
+        self._scene.take(parts, time_s)
+        self._sees = True
+
+    def look(self, latent: np.ndarray, time_s: float) -> np.ndarray:
+        """Takes a latent, float32 [D]; returns float64 [N], the fit of each state."""
+        normal = self._normal
+        self.change = self._motion.take(latent, time_s)
+        fits = normal.motions.fits(normal.motions.project(self.change[None]), normal.temper)[0]
+        self.waiting = _WAITING * normal.motions.of_none(normal.temper)
+        if normal.scenes is not None and self._sees:
+            point = normal.scenes.project(self._scene.map[None])
+            fits = fits + normal.scenes.fits(point, normal.temper)[0]
+            self.waiting += _WAITING * normal.scenes.of_none(normal.temper)
+        return fits
+
+
+class Motion:
+    """How a vector has changed over the last `motion_s`."""
+
+    def __init__(self, motion_s: float):
+        self._motion_s = motion_s
+        self._recent: deque[tuple[float, np.ndarray]] = deque()
+
+    def take(self, vector: np.ndarray, time_s: float) -> np.ndarray:
+        """Of the same size as the vector; 0 at first."""
+        recent = self._recent
+        recent.append((time_s, vector))
+        while len(recent) > 1 and recent[1][0] <= time_s - self._motion_s + 1e-6:
+            recent.popleft()
+        return vector - recent[0][1]
+
+
+def changes(vectors: np.ndarray, times_s: np.ndarray, motion_s: float) -> np.ndarray:
+    """float32 [T, D]: as `Motion`, of a whole recording."""
+    motion = Motion(motion_s)
+    return np.stack([motion.take(vector, time_s) for vector, time_s in zip(vectors, times_s)])

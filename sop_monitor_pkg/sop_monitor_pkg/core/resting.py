@@ -1,0 +1,35 @@
+"""Which of the things that the eyes see lie still, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart
+
+_STILL = 0.012  # between two sightings, in picture widths: carried parts move more
+
+
+class RestWatch:
+    """Follows tracks from sighting to sighting."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, tuple[float, SeenPart]] = {}
+
+    def take(self, parts: Sequence[SeenPart], time_s: float) -> list[tuple[SeenPart, float]]:
+        """Each part whose class is known and that is tracked, and for how long it has lain where
+        it is [s]."""
+        found = []
+        since: dict[int, tuple[float, SeenPart]] = {}
+        for part in parts:
+            if part.name == UNKNOWN or part.track < 0:
+                continue
+            begun_s, where = self._since.get(part.track, (time_s, part))
+            moved = np.hypot(*np.subtract(part.centre, where.centre))
+            if moved > _STILL or part.name != where.name:
+                begun_s, where = time_s, part
+            since[part.track] = begun_s, where
+            found.append((part, time_s - begun_s))
+        self._since = since
+        return found
