@@ -97,7 +97,7 @@ def test_a_correct_cycle_is_followed_and_a_wrong_one_raises_an_alarm(workshop, l
     bad = film(workshop / "bad.mp4", ("take", "put", "turn"), 51, labelled=False)
     result = run("watch", bad, *options)
     assert result.exit_code == 2, result.output
-    assert "raised: wrong_order in put" in result.output
+    assert ": wrong_order in put" in result.output and "1 alarms" in result.output
 
 
 def test_new_cycles_are_added_to_what_was_learned(workshop, learned, small_model):

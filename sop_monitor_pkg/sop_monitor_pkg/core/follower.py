@@ -90,7 +90,8 @@ class CycleFollower:
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
         self._surfaces: dict[str, deque[float]] = {}
         self._moved_s: float | None = None
-        self._met: set[str] = set()  # labels of the running step that were read
+        self._labels = [c for step in procedure.steps for c in step.labels]
+        self._read_s: dict[str, float] = {}  # when each label was read last
         self._reads = False  # whether anybody reads texts at all
         self._told: list[tuple[int, float]] = []
         self._lengths: list[tuple[int, float]] = []  # of the steps that have ended
@@ -145,7 +146,6 @@ class CycleFollower:
         if self._told:
             self._close(begin_s, seen)
         self._told.append((step, begin_s))
-        self._met = set()
         seen.events.append(StepBegun(self._steps[step], round(begin_s * SECOND_NS), probability))
 
     def _close(self, time_s: float, seen: Seen) -> None:
@@ -153,7 +153,7 @@ class CycleFollower:
         step, begin_s = self._told[-1]
         name = self._steps[step]
         length_s = max(0.0, time_s - begin_s)
-        pace = self._normal.tempo.pace(self._lengths)
+        pace = self._pace()
         deviation = self._normal.tempo.deviation(step, length_s, pace)
         title = self._procedure.by_name[name].title
         if deviation < 0.0:
@@ -161,7 +161,7 @@ class CycleFollower:
             seen.scores.append(Score("fast", -deviation, Kind.TOO_FAST, name, reason))
         self._lengths.append((step, length_s))
         seen.events.append(StepEnded(name, round(time_s * SECOND_NS)))
-        self._check_labels(name, seen)
+        self._check_labels(step, begin_s, seen)
 
     def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
         """By the best hypothesis: a step that is not told yet must not lengthen the one before."""
@@ -169,7 +169,7 @@ class CycleFollower:
         name = self._steps[running]
         if not self._told or name in self._procedure.last_steps:
             return
-        pace = self._normal.tempo.pace(self._lengths)
+        pace = self._pace()
         deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
         title = self._procedure.by_name[name].title
         if deviation > 0.0:
@@ -180,6 +180,10 @@ class CycleFollower:
         still_s = time_s - self._moved_s
         reason = f"nothing has moved for {still_s:.1f} s in '{title}'"
         seen.scores.append(Score("still", still_s, Kind.HESITATING, name, reason))
+
+    def _pace(self) -> float:
+        """Of this cycle so far; see `Tempo.pace`."""
+        return self._normal.tempo.pace(self._lengths)
 
     def _motion(self) -> float:
         """How much the latent has changed over the last `motion_s`, root mean square."""
@@ -247,7 +251,7 @@ class CycleFollower:
                 reason = f"{kind_} in region '{region}'"
                 # The least of three: one picture in which a hand casts a shadow is no defect.
                 seen.scores.append(Score("surface", min(last), Kind.DEFECT, name, reason))
-        self._read(sighting)
+        self._read(sighting, seen)
         return seen
 
     def _kind_of(self, item: Misplaced) -> Kind | None:
@@ -258,25 +262,36 @@ class CycleFollower:
             return Kind.WRONG_PART if plain[0] == plain[1] else Kind.DROPPED_PART
         return None if item.name in self._normal.places.classes else Kind.FOREIGN_OBJECT
 
-    def _read(self, sighting: Sighting) -> None:
-        """Notes which labels of the running step have been read."""
-        if sighting.texts is None or self.running is None:
+    def _read(self, sighting: Sighting, seen: Seen) -> None:
+        """Notes which labels have been read, and how long those of the running step have not."""
+        if sighting.texts is None or self.belief is None:
             return
         self._reads = True
-        for check in self._procedure.by_name[self._steps[self.running]].labels:
+        for check in self._labels:
             for text in sighting.texts:
                 fits = (text.kind == "text") == (check.kind is CheckKind.TEXT)
                 if fits and text.readable and re.fullmatch(check.value, text.text):
-                    self._met.add(check.value)
+                    self._read_s[check.value] = sighting.time_s
+        step, begin_s = self.belief.path[-1]
+        missing = self._unread(step, begin_s)
+        if missing and self._told:
+            usual_s = np.exp(self._normal.tempo.log_means[step] + self._pace())
+            share = (sighting.time_s - begin_s) / usual_s
+            reason = f"no label reads {' or '.join(missing)}"
+            seen.scores.append(Score("unread", share, Kind.LABEL, self._steps[step], reason))
 
-    def _check_labels(self, name: str, seen: Seen) -> None:
+    def _unread(self, step: int, begin_s: float) -> list[str]:
+        """Labels that this step asks for, and that have not been read since it began."""
+        labels = self._procedure.by_name[self._steps[step]].labels
+        return [c.value for c in labels if self._read_s.get(c.value, -np.inf) < begin_s]
+
+    def _check_labels(self, step: int, begin_s: float, seen: Seen) -> None:
         """What a step asks for and nobody has read is a fault when the step has ended."""
-        labels = self._procedure.by_name[name].labels
-        missing = [check.value for check in labels if check.value not in self._met]
+        missing = self._unread(step, begin_s)
         if missing and self._reads:
             reason = f"no label reads {' or '.join(missing)}"
             stamp_ns = seen.events[-1].stamp_ns
-            seen.events.append(Suspicion(Kind.LABEL, stamp_ns, name, reason=reason))
+            seen.events.append(Suspicion(Kind.LABEL, stamp_ns, self._steps[step], reason=reason))
 
 
 def alarms(normal: Normal, seen: Seen, time_s: float) -> Iterator[Event]:

@@ -30,6 +30,7 @@ LEAST = {
     "swapped": 0.05,
     "foreign": 0.2,
     "surface": 0.1,  # probability
+    "unread": 0.2,  # of the usual time of the step
 }
 """The scores, and of each the difference that means something."""
 
