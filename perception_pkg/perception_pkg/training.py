@@ -26,14 +26,17 @@ def detector(
     mosaic: float = typer.Option(
         0.5, min=0.0, max=1.0, help="share of pictures put together from four; 0 for a fixed camera"
     ),
+    start: Path | None = typer.Option(
+        None, help="model folder whose weights to begin with; without, from scratch"
+    ),
     seed: int = typer.Option(0, min=0),
     device: str = typer.Option("auto", help="auto, cpu or cuda"),
     threads: int = typer.Option(0, min=0, help="CPU threads; 0: all cores"),
 ) -> None:
-    """A YOLO detector from scratch; writes `out/model`. Uses ultralytics (AGPL-3.0)."""
+    """A YOLO detector; writes `out/model`. Uses ultralytics (AGPL-3.0)."""
     from perception_pkg.core.detector_training import DetectorDataError, DetectorRecipe, train
 
-    recipe = DetectorRecipe(image_px, epochs, batch, mosaic, seed, _device(device, threads))
+    recipe = DetectorRecipe(image_px, epochs, batch, mosaic, seed, _device(device, threads), start)
     try:
         folder = train(data, out, recipe, threads)
     except (DetectorDataError, ModelError) as error:

@@ -1,6 +1,7 @@
 """Promises of the detector: its training, the export, and what it refuses."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,26 @@ def test_a_finished_training_is_not_begun_again(trained, capfd):
     before = (folder.parent / "run" / "weights" / "last.pt").read_bytes()
     detector_training.train(data, folder.parent, RECIPE)
     assert (folder.parent / "run" / "weights" / "last.pt").read_bytes() == before
+
+
+def test_a_training_begins_with_the_weights_of_another(trained, tmp_path):
+    data, folder = trained
+    start = detector_training.read_weights(folder)
+
+    def distance(name, recipe):
+        other = detector_training.read_weights(
+            detector_training.train(data, tmp_path / name, recipe)
+        )
+        return sum(float((other[k].float() - v.float()).norm()) for k, v in start.items())
+
+    near = distance("near", replace(RECIPE, start=folder))
+    assert 0.0 < near < 0.3 * distance("far", replace(RECIPE, seed=1))
+
+
+def test_weights_to_begin_with_must_be_there_and_fit(trained, tmp_path):
+    data, _ = trained
+    with pytest.raises(detector_training.DetectorDataError, match="no usable weights.safetensors"):
+        detector_training.train(data, tmp_path / "out", replace(RECIPE, start=tmp_path))
 
 
 def test_boxes_are_in_pixels_of_the_picture(detector_folder):

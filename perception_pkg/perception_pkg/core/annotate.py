@@ -14,19 +14,36 @@ from perception_pkg.core.size_rule import UNKNOWN
 from perception_pkg.core.text_fusing import FusedText
 from perception_pkg.core.tracking import Part
 
+Rect = tuple[int, int, int, int]
+"""x0, y0, x1, y1 [px]."""
+
 GOOD, BAD, DOUBT = (40, 170, 60), (220, 40, 40), (240, 170, 20)
+_SMALL_PX = 2000  # area of a box that no label may cover
+_FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.33
 
 
 def draw_parts(image: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
-    """Boxes with class, track and size; returns a new uint8 [H, W, 3]."""
+    """Boxes with class, track and size; returns a new uint8 [H, W, 3].
+
+    Where labels would cover each other or small parts, the less certain part has a shorter one, or
+    its box alone: a class always has the same colour.
+    """
     drawn = image.copy()
     for part in parts:
+        _rectangle(drawn, part.box, _colour_of(part))
+    taken = [box for box in map(_whole, (part.box for part in parts)) if _area(box) < _SMALL_PX]
+    for part in sorted(parts, key=lambda part: -part.confidence):
         name = "|".join(part.candidates) + "?" if part.name == UNKNOWN else part.name
-        text = f"{part.track} {name} {part.confidence:.2f}"
+        size = ""
         if part.size_mm is not None:
-            text += f" {part.size_mm[0]:.0f}x{part.size_mm[1]:.0f} mm"
-        colour = DOUBT if part.name == UNKNOWN else _colour(part.name)
-        _box(drawn, part.box, colour, text)
+            size = f" {part.size_mm[0]:.0f}x{part.size_mm[1]:.0f} mm"
+        for text in (f"{part.track} {name} {part.confidence:.2f}{size}", f"{part.track} {name}"):
+            own = _whole(part.box)
+            place = _free_place(text, own, [t for t in taken if t != own], image.shape)
+            if place is not None:
+                taken.append(place)
+                _text(drawn, text, place[0], place[3] - 2, _colour_of(part))
+                break
     return drawn
 
 
@@ -60,14 +77,55 @@ def draw_texts(image: np.ndarray, texts: Sequence[FusedText]) -> np.ndarray:
 
 
 def _box(image: np.ndarray, box: Sequence[float], colour: tuple, text: str) -> None:
-    x0, y0, x1, y1 = (int(round(float(v))) for v in box)
-    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
+    x0, y0 = _rectangle(image, box, colour)
     _text(image, text, x0, y0 - 3 if y0 > 12 else y0 + 10, colour)
 
 
+def _rectangle(image: np.ndarray, box: Sequence[float], colour: tuple) -> tuple[int, int]:
+    """Draws it; returns its upper left corner."""
+    x0, y0, x1, y1 = _whole(box)
+    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
+    return x0, y0
+
+
+def _free_place(text: str, box: Rect, taken: Sequence[Rect], shape: Sequence[int]) -> Rect | None:
+    """Above, below, right or left of a box, inside the picture and on no other label."""
+    (width, height), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
+    width, height = width + 2, height + 4
+    x0, y0, x1, y1 = box
+    middle = (y0 + y1 - height) // 2
+    for x, y in ((x0, y0 - height), (x0, y1), (x1 + 1, middle), (x0 - width - 1, middle)):
+        x = min(max(x, 0), shape[1] - width)
+        place = x, y, x + width, y + height
+        if x >= 0 and y >= 0 and place[3] <= shape[0] and not any(_meet(place, t) for t in taken):
+            return place
+    return None
+
+
+def _whole(box: Sequence[float]) -> Rect:
+    """A box in whole pixels."""
+    x0, y0, x1, y1 = (int(round(float(v))) for v in box)
+    return x0, y0, x1, y1
+
+
+def _area(box: Rect) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _meet(one: Rect, other: Rect) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
 def _text(image: np.ndarray, text: str, x: int, y: int, colour: tuple) -> None:
-    for shade, width in (((255, 255, 255), 3), (colour, 1)):
-        cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.33, shade, width, cv2.LINE_AA)
+    """White on the colour; x, y: where the base line begins."""
+    (width, height), _ = cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)
+    cv2.rectangle(image, (x, y - height - 2), (x + width, y + 2), colour, cv2.FILLED)
+    white = (255, 255, 255)
+    cv2.putText(image, text, (x + 1, y), _FONT, _FONT_SCALE, white, 1, cv2.LINE_AA)
+
+
+def _colour_of(part: Part) -> tuple[int, int, int]:
+    return DOUBT if part.name == UNKNOWN else _colour(part.name)
 
 
 def _colour(name: str) -> tuple[int, int, int]:

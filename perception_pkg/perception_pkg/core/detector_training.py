@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from perception_pkg.core import size_rule
 from perception_pkg.core.boxes import overlaps
@@ -25,6 +27,8 @@ from perception_pkg.core.defect_data import SUFFIXES, read_image
 from perception_pkg.core.detector import DetectorConfig, OnnxDetector
 
 ARCHITECTURE = "yolo11n.yaml"
+WEIGHTS = "weights.safetensors"
+"""In a model folder: what another training may begin with; to detect, the ONNX file is enough."""
 
 
 class DetectorDataError(ValueError):
@@ -41,6 +45,7 @@ class DetectorRecipe:
     mosaic: float = 0.5  # share of the training pictures that are put together from four
     seed: int = 0
     device: str = "cpu"
+    start: Path | None = None  # model folder whose weights it begins with
 
 
 def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Path:
@@ -71,6 +76,10 @@ def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Pa
             if last.exists():
                 model.train(resume=True)
             else:
+                if recipe.start is not None:
+                    weights = read_weights(recipe.start)
+                    start = functools.partial(_start_with, weights)
+                    model.add_callback("on_pretrain_routine_end", start)
                 shutil.rmtree(out / "run", ignore_errors=True)  # it ended before its first epoch
                 _begin(model, path, out, recipe)
         done.touch()
@@ -90,11 +99,29 @@ def export(out: Path, description: dict[str, Any], recipe: DetectorRecipe) -> Pa
     names = tuple(trained.names[index] for index in sorted(trained.names))
     config = DetectorConfig(classes=names, image_px=recipe.image_px)
     config.write(folder)
+    state = {
+        k: v.half() if v.is_floating_point() else v for k, v in trained.model.state_dict().items()
+    }
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / WEIGHTS)
     pairs = description.get("pairs") or []
     if pairs:
         fitted = fit_pairs(folder, description, pairs)
         replace(config, pairs=fitted).write(folder)
     return folder
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights of a model folder, by name, to begin another training with.
+
+    Raises:
+        DetectorDataError: it holds none, or a damaged file.
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise DetectorDataError(
+            f"{folder} holds no usable {WEIGHTS} ({error}); name the model folder of a training"
+        ) from None
 
 
 def fit_pairs(
@@ -192,10 +219,30 @@ def _begin(model: Any, path: Path, out: Path, recipe: DetectorRecipe) -> None:
         data=str(path), imgsz=recipe.image_px, epochs=recipe.epochs, batch=recipe.batch,
         seed=recipe.seed, device=recipe.device, pretrained=False, project=str(out.resolve()),
         name="run", exist_ok=True, workers=0, amp=False, plots=False, val=False, cache="ram",
-        optimizer="AdamW", lr0=0.002, warmup_epochs=min(1.0, recipe.epochs / 8), hsv_h=0.01,
-        scale=0.2, translate=0.05, fliplr=0.5, mosaic=recipe.mosaic, erasing=0.0,
+        optimizer="AdamW", lr0=0.002 if recipe.start is None else 0.001,
+        warmup_epochs=min(1.0, recipe.epochs / 8), hsv_h=0.01, scale=0.2,
+        translate=0.05, fliplr=0.5, mosaic=recipe.mosaic, erasing=0.0,
         close_mosaic=recipe.epochs // 4,
     )  # fmt: skip
+
+
+def _start_with(weights: dict[str, torch.Tensor], trainer: Any) -> None:
+    """Puts in what fits: with other classes, all but the last layer."""
+    for model in (trainer.model, trainer.ema.ema):
+        own = model.state_dict()
+        fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+        if len(fitting) < len(own) / 2:
+            raise DetectorDataError(f"{len(fitting)} of {len(own)} weights fit this architecture")
+        model.load_state_dict(fitting, strict=False)
+
+
+def _write_weights(model: torch.nn.Module, path: Path) -> None:
+    """Half precision: the next training changes them anyway."""
+    state = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    save_file(state, path)
 
 
 def _fast_on_cpu(threads: int, trainer: Any) -> None:

@@ -29,6 +29,8 @@ class Evidence:
         self._sees = False
         self.waiting = 0.0
         """Log-likelihood of the last picture when no step has begun."""
+        self.change = self.point = np.zeros(0, np.float32)
+        """How the last latent has changed, and where that and the scene are in the projections."""
 
     def see(self, parts: Sequence[SeenPart], time_s: float) -> None:
         """What the eyes saw last."""
@@ -39,12 +41,16 @@ class Evidence:
         """Takes a latent, float32 [D]; returns float64 [N], the fit of each state."""
         normal = self._normal
         self.change = self._motion.take(latent, time_s)
-        fits = normal.motions.fits(normal.motions.project(self.change[None]), normal.temper)[0]
+        point = normal.motions.project(self.change[None])
+        fits = normal.motions.fits(point, normal.temper)[0]
         self.waiting = _WAITING * normal.motions.of_none(normal.temper)
-        if normal.scenes is not None and self._sees:
-            point = normal.scenes.project(self._scene.map[None])
-            fits = fits + normal.scenes.fits(point, normal.temper)[0]
-            self.waiting += _WAITING * normal.scenes.of_none(normal.temper)
+        if normal.scenes is not None:
+            seen = normal.scenes.project(self._scene.map[None])
+            point = np.hstack([point, seen])
+            if self._sees:
+                fits = fits + normal.scenes.fits(seen, normal.temper)[0]
+                self.waiting += _WAITING * normal.scenes.of_none(normal.temper)
+        self.point = point[0]
         return fits
 
 

@@ -132,7 +132,7 @@ class CycleFollower:
             self._begin(step, begin_s, belief.probability, seen)
         self._score_time(belief, time_s, seen)
         self._score_novelty(belief.state, point, time_s, seen)
-        self._look_ahead(point, seen)
+        self._look_ahead(seen)
         return seen
 
     def end(self, time_s: float) -> Seen:
@@ -189,9 +189,9 @@ class CycleFollower:
         """How much the latent has changed over the last `motion_s`, root mean square."""
         return float(np.sqrt(np.mean(self._evidence.change**2)))
 
-    def _look_ahead(self, point: np.ndarray, seen: Seen) -> None:
+    def _look_ahead(self, seen: Seen) -> None:
         """The mean of the last few answers of the probe, against what is allowed next."""
-        self._points.append(point)
+        self._points.append(self._evidence.point)
         self._chances.append(self._normal.anticipator.next_step(np.stack(self._points)))
         if not self._told or self.is_over:
             return

@@ -169,15 +169,17 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
     count = len(steps) * STATES_PER_STEP
     look = appearance.learn(np.concatenate(features), states, count)
     where = places.learn((e.sightings, _running(e, steps)) for e in examples if e.sightings)
-    scenes = None
+    how = appearance.learn(np.concatenate(motions), states, count)
+    points, scenes = [how.project(motion) for motion in motions], None
     if where.classes and all(e.sightings for e in examples):
         seen = [scene.at(e.times_s, e.sightings, where.classes, procedure.parts) for e in examples]
         scenes = appearance.learn(np.concatenate(seen), states, count)
+        points = [np.hstack([p, scenes.project(maps)]) for p, maps in zip(points, seen)]
     segments = [example.segments or () for example in examples]
     begins = [[(steps.index(s.step), s.begin_s) for s in cycle] for cycle in segments]
     moments = [
-        (look.project(feature), anticipation.following(begin, example.times_s))
-        for feature, begin, example in zip(features, begins, examples)
+        (point, anticipation.following(begin, example.times_s))
+        for point, begin, example in zip(points, begins, examples)
     ]
     return Normal(
         procedure=procedure.name,
@@ -189,7 +191,7 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
         temper=TEMPER,
         still=_STILL_SHARE * float(np.median(moves)),
         appearance=look,
-        motions=appearance.learn(np.concatenate(motions), states, count),
+        motions=how,
         tempo=tempo.learn(segments, steps),
         places=where,
         scenes=scenes,
