@@ -81,3 +81,32 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path)
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A procedure file, and six clean cycles of which two are labelled."""
+    import small_work
+    from filmed_work import film
+
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "small.yaml").write_text(small_work.TEXT)
+    (folder / "clean").mkdir()
+    for i in range(6):
+        steps = small_work.STEPS if i % 2 else ("take", "turn", "put")
+        film(folder / "clean" / f"c{i}.mp4", steps, i, labelled=i < 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learned(workshop, small_model):
+    """Folder of what was learned from them."""
+    from filmed_work import run
+
+    out = workshop / "normal"
+    options = ("--procedure", workshop / "small.yaml", "--encoder", small_model, "--out", out)
+    result = run("learn", workshop / "clean", *options, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "learned from 6 clean cycles" in result.output
+    assert "13 more are needed" in result.output  # 19 for 5 %
+    return out

@@ -70,7 +70,11 @@ class Anticipator(nn.Module):
 
 
 def learn(
-    cycles: Sequence[tuple[np.ndarray, np.ndarray]], steps: int, rate_hz: float, seed: int = 0
+    cycles: Sequence[tuple[np.ndarray, np.ndarray]],
+    steps: int,
+    rate_hz: float,
+    iterations: int = ITERATIONS,
+    seed: int = 0,
 ) -> Anticipator:
     """Learns from correct cycles.
 
@@ -93,8 +97,8 @@ def learn(
         probe.scale = 1.0 / (points.flatten(0, 1).std(0, correction=0) + 1e-6)
         scaled = points * probe.scale
         optimizer = torch.optim.AdamW(probe.parameters(), lr=3e-3, weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ITERATIONS)
-        for _ in range(ITERATIONS):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, iterations))
+        for _ in range(iterations):
             rows = torch.from_numpy(rng.integers(0, len(answers), BATCH))
             noisy = scaled[rows] + 0.1 * torch.randn(BATCH, *scaled.shape[1:])
             scores = probe(noisy)

@@ -153,14 +153,23 @@ def _aligned(
     unknown = [e for e in examples if not e.segments]
     found: list[Example] = []
     for _ in range(ROUNDS if unknown else 0):
-        normal = _base(procedure, [*known, *found], encoder, pooled)
+        normal = _base(procedure, [*known, *found], encoder, pooled, foresees=False)
         aligned = [replace(e, segments=align(procedure, normal, e)) for e in unknown]
         found = [e for e in aligned if e.segments]
     return [*known, *found]
 
 
-def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, pooled: int) -> Normal:
-    """What is learned from cycles whose steps are known; without thresholds."""
+def _base(
+    procedure: Procedure,
+    examples: Sequence[Example],
+    encoder: str,
+    pooled: int,
+    foresees: bool = True,
+) -> Normal:
+    """What is learned from cycles whose steps are known; without thresholds.
+
+    `foresees`: whether the probe for what comes next is trained; aligning does without.
+    """
     steps = tuple(procedure.by_name)
     motions = [changes(e.latents, e.times_s, MOTION_S) for e in examples]
     features = [np.hstack([e.latents, motion]) for e, motion in zip(examples, motions)]
@@ -195,7 +204,9 @@ def _base(procedure: Procedure, examples: Sequence[Example], encoder: str, poole
         tempo=tempo.learn(segments, steps),
         places=where,
         scenes=scenes,
-        anticipator=anticipation.learn(moments, len(steps), RATE_HZ),
+        anticipator=anticipation.learn(
+            moments, len(steps), RATE_HZ, anticipation.ITERATIONS if foresees else 0
+        ),
         lengths=_lengths(segments, steps),
     )
 

@@ -1,0 +1,108 @@
+"""The node that follows the work: pictures and what the eyes say in; steps, and lessons, out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from filmed_work import pictures
+from node_kit.images import to_msg
+from node_kit.lifecycle import StartError
+from node_kit.qos import LATCHED_HISTORY, SENSOR
+from sensor_msgs.msg import Image
+from small_work import STEPS
+from sop_monitor_pkg.core.normal import SCORES, Extremes
+from sop_monitor_pkg.nodes import eyes, messages
+from sop_monitor_pkg.nodes.sop_follower_node import EVENTS, SopFollowerNode
+from vjepa_interfaces.msg import (
+    Alert,
+    Alerts,
+    Defect,
+    Defects,
+    Detection,
+    Detections,
+    Outlook,
+    SopEvent,
+    Text,
+    Texts,
+)  # fmt: skip
+
+
+def test_the_node_tells_the_steps_that_it_sees(ros, workshop, learned):
+    node = ros.start(
+        SopFollowerNode,
+        procedure=str(workshop / "small.yaml"),
+        normal=str(learned),
+        device="cpu",
+    )
+    events = ros.collect(SopEvent, "sop/events", EVENTS)
+    outlooks = ros.collect(Outlook, "sop/outlook", SENSOR)
+    camera = ros.publisher(Image, "camera/image_raw", SENSOR)
+    for second in range(2):  # two cycles, with a pause of the camera between them
+        frames, _ = pictures(STEPS, 70 + second)
+        for number, frame in enumerate(frames[::2]):  # at the rate that the model asks for
+            handled = node.worker.handled
+            stamp = messages.time_message(10**18 + second * 60 * 10**9 + number * 2 * 10**8)
+            camera.publish(to_msg(frame, stamp, "camera"))
+            ros.wait_for(lambda before=handled: node.worker.handled > before, "the picture")
+    ros.wait_for(lambda: len([e for e in events if e.type == e.STEP_BEGUN]) == 8, "all steps")
+    assert [e.step for e in events if e.type == e.STEP_BEGUN] == [*STEPS, *STEPS]
+    assert [e.type for e in events].count(SopEvent.CYCLE_ENDED) == 1
+    assert all(e.header.frame_id == "camera" for e in events)
+    assert outlooks and all(0.0 <= o.risk <= 1.0 and o.next_step in STEPS for o in outlooks)
+
+
+def test_a_false_alarm_teaches_the_node_and_its_model(ros, workshop, learned, tmp_path):
+    shutil.copytree(learned, tmp_path / "normal")
+    node = ros.start(
+        SopFollowerNode,
+        procedure=str(workshop / "small.yaml"),
+        normal=str(tmp_path / "normal"),
+        device="cpu",
+    )
+    alerts = ros.publisher(Alerts, "sop/alerts", LATCHED_HISTORY)
+    before = node.known
+    stamp_ns = 10**18
+    quiet = Extremes(np.zeros(len(SCORES)), False, 0.0)
+    node.follower._answers.cycle_ended(stamp_ns, stamp_ns + 10**10, quiet)
+    alarm = Alert(number=7, state="unacknowledged")
+    alarm.header.stamp = messages.time_message(stamp_ns + 5 * 10**9)
+    alerts.publish(Alerts(change="raised", changed=[alarm], alerts=[alarm]))
+    alerts.publish(Alerts(change="false_alarm", changed=[alarm]))
+    ros.wait_for(lambda: node.known is not before, "the lesson")
+    assert (node.known.cycles, node.known.answered) == (before.cycles + 1, 1)
+    about = json.loads((tmp_path / "normal" / "normal.json").read_text())
+    assert about["answered"] == 1
+
+
+def test_the_node_does_not_start_without_a_model_of_its_procedure(ros, learned, tmp_path):
+    with pytest.raises(StartError, match="make one with ./run sop learn"):
+        ros.start(SopFollowerNode, normal=str(tmp_path / "nothing"))
+    with pytest.raises(StartError, match="was learned for procedure small, not for station"):
+        ros.start(SopFollowerNode, normal=str(learned))
+
+
+def test_what_the_eyes_say_becomes_sightings():
+    found = Detections(
+        detections=[Detection(class_name="peg", track_id=3, box=[10.0, 20.0, 30.0, 40.0])]
+    )
+    (part,) = eyes.parts(found, 100).parts
+    assert (part.name, part.track) == ("peg", 3)
+    assert part.box == pytest.approx((0.1, 0.2, 0.3, 0.4))
+    seen = eyes.surfaces(
+        Defects(
+            regions=["a", "b"],
+            scores=[0.9, 0.1],
+            defective=[True, False],
+            defects=[Defect(region="a", kind="scratch")],
+        ),
+        100,
+    )
+    assert seen.scores == pytest.approx({"a": 0.9, "b": 0.1})
+    assert seen.defect_kinds == {"a": "scratch"}
+    (text,) = eyes.texts(
+        Texts(texts=[Text(region="label", kind="qr", text="X1", readable=True)]), 100
+    ).texts
+    assert (text.region, text.kind, text.text, text.readable) == ("label", "qr", "X1", True)
