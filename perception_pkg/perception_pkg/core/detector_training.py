@@ -64,6 +64,7 @@ def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Pa
         DetectorDataError: the data set cannot be used.
     """
     path, description = read_description(data)
+    weights = None if recipe.start is None else read_weights(recipe.start)
     out = out.resolve()  # ultralytics works in a folder of its own
     ultralytics = _ultralytics(out)
     last = out / "run" / "weights" / "last.pt"
@@ -76,8 +77,7 @@ def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Pa
             if last.exists():
                 model.train(resume=True)
             else:
-                if recipe.start is not None:
-                    weights = read_weights(recipe.start)
+                if weights is not None:
                     start = functools.partial(_start_with, weights)
                     model.add_callback("on_pretrain_routine_end", start)
                 shutil.rmtree(out / "run", ignore_errors=True)  # it ended before its first epoch
