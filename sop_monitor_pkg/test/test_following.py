@@ -11,7 +11,7 @@ import small_work
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_work import STEPS, cycle, cycles, part
-from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, places, sightings
+from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, places, scene, sightings
 from sop_monitor_pkg.core.events import CycleEnded, StepBegun, StepEnded, Suspicion
 from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.kinds import Kind
@@ -222,6 +222,35 @@ def test_one_wild_cycle_makes_its_score_dull_and_no_other(known):
 def test_a_lower_accepted_rate_never_flags_more(known):
     strict = known.calibrated(known.clean, 0.01)
     assert strict.threshold >= known.threshold
+
+
+# Evidence.
+
+
+def test_parts_at_rest_say_nothing_about_the_step_and_hands_always_do():
+    watch_ = scene.SceneWatch(("hand", "nut_m3"), ("nut_m3",))
+    nut, hand = part("nut_m3", 1, 0.5, 0.5), part("hand", 2, 0.2, 0.2)
+    sums = []
+    for i in range(6):
+        watch_.take([nut, hand], 0.2 * i)
+        sums.append(watch_.map.reshape(2, -1).sum(1).tolist())
+    assert sums[0] == pytest.approx([1.0, 1.0]) and sums[-1] == pytest.approx([1.0, 0.0])
+    watch_.take([part("nut_m3", 1, 0.6, 0.5), hand], 1.2)  # taken up
+    assert watch_.map.reshape(2, -1).sum(1).tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_a_picture_unlike_all_states_says_little_about_any(known):
+    look = known.appearance
+    centre, far = look.centres[0], look.centres[0] + 100.0
+    near_fits, far_fits = look.fits(np.stack([centre, far]), known.temper)
+    assert np.ptp(near_fits) > 1.0 > np.ptp(far_fits)
+    assert far_fits == pytest.approx(look.of_none(known.temper), abs=0.1)
+
+
+def test_a_step_in_passing_is_less_likely_than_a_fast_one(known):
+    usual_s = float(np.exp(known.tempo.log_means[1]))
+    chances = [known.tempo.log_haste(1, usual_s * share) for share in (1.2, 1.0, 0.5, 0.1)]
+    assert chances[:2] == [0.0, 0.0] and 0.0 >= chances[2] > chances[3]
 
 
 # Answers.
