@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from vjepa_sim.core.station.camera import FPS
 from vjepa_sim.core.station.faults import FAULTY_SHARE, KINDS, FaultError, check_kinds
 
+from vjepa_bringup.interrupts import held_interrupts
 from vjepa_bringup.quiet import quiet
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def record(
     columns = ("[bold]filming", BarColumn(), MofNCompleteColumn(), "cycles", TimeRemainingColumn())
     try:
         with (
+            held_interrupts() as check,  # one that meets a callback of the pool would be lost
             Progress(*columns) as progress,
-            contextlib.closing(_record(out, station, todo, workers)) as finished,
+            contextlib.closing(_record(out, station, todo, workers, check)) as finished,
         ):
             bar = progress.add_task("", total=cycles, completed=cycles - len(todo))
             for _ in finished:
@@ -91,7 +93,9 @@ def _station(seed: int, clean: bool, faults: str, fps: float) -> Station:
     return Station(seed, KINDS, FAULTY_SHARE, fps)
 
 
-def _record(out: Path, station: Station, todo: list[int], workers: int) -> Iterator[int]:
+def _record(
+    out: Path, station: Station, todo: list[int], workers: int, check_interrupt: Callable[[], None]
+) -> Iterator[int]:
     """The index of each cycle of `todo` as soon as it is recorded.
 
     Closing the iterator (an interrupt does) drops what was not begun and waits for the rest.
@@ -101,9 +105,13 @@ def _record(out: Path, station: Station, todo: list[int], workers: int) -> Itera
     pool = ProcessPoolExecutor(min(workers, len(todo)), get_context("spawn"), _prepare)
     try:
         running = {pool.submit(_record_cycle, out, station, index): index for index in todo}
-        for future in as_completed(running):
-            future.result()
-            yield running[future]
+        pending = set(running)
+        while pending:
+            finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+            check_interrupt()
+            for future in finished:
+                future.result()
+                yield running[future]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
