@@ -27,7 +27,7 @@ from vjepa_world_model.stored import SHIPPED
 from benchmarks.filming import record
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import UNTRAINED
-from benchmarks.sop_reading import Models, examples, perceive, truth
+from benchmarks.sop_reading import Models, examples, forget_other_eyes, perceive, truth
 from benchmarks.sop_scores import ANSWERS, AlarmSeen, Outcome, figures
 
 WORK = Path("out/bench/sop")
@@ -108,6 +108,8 @@ def film(
     for name, (first, count, kind) in plan.items():
         console.print(f"filming {count} cycles: {name}", highlight=False)
         parts[name] = record(folder / name, seed, count, *kind, first=first)
+    for part in parts.values():
+        forget_other_eyes(part, models)
     total = learned + 2 * cycles
     known = sum((c / "results.jsonl").is_file() for p in parts.values() for c in p.iterdir())
     with ProgressView(console, "cycles seen by the eyes", total, known) as view:

@@ -24,6 +24,8 @@ from sop_monitor_pkg.core.reader import read_cycle, width_of
 from vjepa_world_model.checkpoints import load_world_model
 from vjepa_world_model.video import VideoReader, thinned
 
+from benchmarks.journal import fingerprint
+
 # How often each eye looks: every so many pictures of the decoder's rate. The nodes are slower for
 # texts, too; see max_rate_hz.
 EVERY = {"detections": 1, "defects": 2, "texts": 2}
@@ -76,6 +78,20 @@ def examples(
 def truth(cycle: CycleRecording) -> dict:
     """The recording's cycle.json."""
     return json.loads((cycle.video.parent / "cycle.json").read_text())
+
+
+def forget_other_eyes(folder: Path, models: Models) -> None:
+    """What models with other weights saw is seen anew."""
+    eyes = {
+        name: fingerprint(part / "model.onnx")
+        for name, part in (("detector", models.detector), ("defects", models.defects))
+    }
+    known = folder / "eyes.json"
+    if known.is_file() and json.loads(known.read_text()) == eyes:
+        return
+    for results in folder.glob("*/results.jsonl"):
+        results.unlink()
+    known.write_text(json.dumps(eyes))
 
 
 def _one_thread() -> None:
