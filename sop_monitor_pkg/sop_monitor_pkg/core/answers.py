@@ -26,10 +26,15 @@ class Answers:
         self._cycles: deque[_Followed] = deque(maxlen=_KEPT)
         self._seen_ns: dict[int, int] = {}  # of each alarm
         self._false: set[int] = set()
+        self._asked = True  # whether nothing has changed since `clean` was asked last
 
     def cycle_ended(self, begin_ns: int, end_ns: int, extremes: Extremes) -> None:
         """A cycle is over; stamps of its first and last picture."""
         self._cycles.append(_Followed(begin_ns, end_ns, extremes))
+        oldest_ns = self._cycles[0].begin_ns
+        self._seen_ns = {n: seen for n, seen in self._seen_ns.items() if seen >= oldest_ns}
+        self._false &= self._seen_ns.keys()
+        self._asked = False
 
     def raised(self, alarms: Iterable[tuple[int, int]]) -> None:
         """Alarms there are or were: number, and stamp of what was seen first. May be repeated."""
@@ -38,9 +43,13 @@ class Answers:
     def false_alarm(self, number: int) -> None:
         """Somebody has called this alarm false."""
         self._false.add(number)
+        self._asked = False
 
     def clean(self) -> list[Extremes]:
         """Of cycles that have turned out clean since the last call."""
+        if self._asked:
+            return []
+        self._asked = True
         raised: dict[int, set[int]] = {}
         for number, seen_ns in self._seen_ns.items():
             cycle = self._during(seen_ns)

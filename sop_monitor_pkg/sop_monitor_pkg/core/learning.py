@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -93,27 +94,34 @@ def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> Extre
 def play(procedure: Procedure, normal: Normal, example: Example) -> Iterator[tuple[float, Seen]]:
     """Follows a recorded cycle as if it were live: times [s] and what they brought, in order."""
     follower = CycleFollower(procedure, normal)
-    sightings = list(example.sightings)
-    for latent, time_s in zip(example.latents, example.times_s):
-        while sightings and sightings[0].time_s <= time_s + 1e-6:
-            sighting = sightings.pop(0)
-            yield sighting.time_s, follower.see(sighting)
-        yield float(time_s), follower.look(latent, float(time_s))
+    for time_s, what in _in_order(example):
+        if isinstance(what, Sighting):
+            yield time_s, follower.see(what)
+        else:
+            yield time_s, follower.look(what, time_s)
     end_s = float(example.times_s[-1])
     yield end_s, follower.end(end_s)
 
 
-def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segment, ...]:
-    """The most likely segments of a correct cycle; empty if none fits."""
-    evidence, sightings = Evidence(procedure, normal), list(example.sightings)
-    fits, waiting = [], []
+def _in_order(example: Example) -> Iterator[tuple[float, np.ndarray | Sighting]]:
+    """Times [s] of latents and sightings, and these, as they come live."""
+    sightings = deque(example.sightings)
     for latent, time_s in zip(example.latents, example.times_s):
         while sightings and sightings[0].time_s <= time_s + 1e-6:
-            sighting = sightings.pop(0)
-            if sighting.parts is not None:
-                evidence.see(sighting.parts, sighting.time_s)
-        fits.append(evidence.look(latent, float(time_s)))
-        waiting.append(evidence.waiting)
+            yield sightings[0].time_s, sightings.popleft()
+        yield float(time_s), latent
+
+
+def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segment, ...]:
+    """The most likely segments of a correct cycle; empty if none fits."""
+    evidence = Evidence(procedure, normal)
+    fits, waiting = [], []
+    for time_s, what in _in_order(example):
+        if not isinstance(what, Sighting):
+            fits.append(evidence.look(what, time_s))
+            waiting.append(evidence.waiting)
+        elif what.parts is not None:
+            evidence.see(what.parts, time_s)
     belief = None
     # Before the work begins the picture is outside of all states; else it begins at once.
     for outside in (waiting, [-np.inf] * len(fits)):
