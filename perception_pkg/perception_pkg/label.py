@@ -19,6 +19,9 @@ def label(
         False, "--defects", help="crops and masks for ./run train defects, in place of boxes"
     ),
     every: int = typer.Option(5, min=1, help="take every so many pictures"),
+    faults_only: bool = typer.Option(
+        False, "--faults-only", help="of cycles with faults, only the pictures that show one"
+    ),
 ) -> None:
     """Write a YOLO data set for ./run train detector, or folders for ./run train defects."""
     convert = to_defects if defects else to_yolo
@@ -29,7 +32,7 @@ def label(
             bar = progress.add_task(
                 "labelling", total=sum(len(source.cycles) for source in sources)
             )
-            for written in convert(sources, out, every):  # noqa: B007
+            for written in convert(sources, out, every, faults_only):  # noqa: B007
                 progress.advance(bar)
     except RecordingError as error:
         typer.echo(f"label: {error}", err=True)

@@ -127,4 +127,5 @@ def _write_cycle(folder: Path) -> None:
             truth = {"frame": number, "t": number / 10, "boxes": boxes, "texts": []}
             lines.append(json.dumps({**truth, "defects": defects}))
     (folder / "frames.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "cycle.json").write_text(json.dumps({"seed": 3, "clean": False, "faults": []}))
+    fault = {"kind": "defective_part", "visible_s": 0.3, "end_s": 0.5}
+    (folder / "cycle.json").write_text(json.dumps({"seed": 3, "clean": False, "faults": [fault]}))

@@ -49,6 +49,15 @@ def test_a_recording_becomes_a_yolo_data_set(call, recording, tmp_path):
     assert len(hidden) == 1
 
 
+def test_of_faulty_cycles_only_pictures_that_show_the_fault_may_be_taken(call, recording, tmp_path):
+    out = tmp_path / "data"
+    options = ("--out", out, "--every", 1, "--faults-only")
+    code, said = call(label, recording, *options)
+    assert code == 0 and said.endswith(f"6 pictures in {out}")
+    names = {path.stem[-6:] for path in (out / "images").rglob("*.jpg")}
+    assert names == {"000003", "000004", "000005"}
+
+
 def test_a_recording_becomes_folders_of_defects(call, recording, tmp_path):
     out = tmp_path / "data"
     assert call(label, recording, "--out", out, "--defects", "--every", 1)[0] == 0

@@ -1,6 +1,7 @@
 """Promises of the files of regions: what they say, and what is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -31,10 +32,14 @@ def test_a_recorded_station_serves_as_well(tmp_path):
         "size": [480, 360],
         "regions": {"label": [1, 2, 30, 40], "fixture": [50.2, 60, 90, 99.7]},
         "mm_per_px": {"table": 0.5, "fixture": 0.45},
+        "label": {"product": "VJ-1", "lot": "L[0-9]{2}", "code": "VJ1L[0-9]{2}", "code_kind": "qr"},
     }
     (tmp_path / "station.json").write_text(json.dumps(station))
     layout = load_layout(tmp_path / "station.json")
-    assert [r.name for r in layout.of("text")] == ["label"]
+    (label,) = layout.of("text")
+    assert label.name == "label"
+    assert all(re.fullmatch(label.pattern, text) for text in ("VJ-1", "L47", "VJ1L47"))
+    assert not re.fullmatch(label.pattern, "VJ-1L47")
     assert layout.of("defects") == [Region("fixture", (50, 60, 90, 100), "defects", mm_per_px=0.45)]
     (tmp_path / "station.json").write_text(json.dumps({**station, "schema": 2}))
     with pytest.raises(RegionError, match="schema 2; 1 is known"):

@@ -93,6 +93,15 @@ def test_two_lines_are_two_texts_and_are_fused_apart():
     assert [(t.text, t.reads) for t in texts] == [("M3", 3), ("LOT-4711", 3)]
 
 
+def test_lines_of_a_label_that_moves_are_not_mixed_up():
+    fuser = TextFuser(Region("label", (0, 0, 100, 90), "text"))
+    for y in (40, 30, 20, 10, 0):  # from picture to picture, half a line
+        upper, lower = SQUARE + (0, y), SQUARE + (0, y + 20)
+        texts = fuser.update([reading("VJ-3347", where=upper), reading("L45-8377", where=lower)])
+    assert [(t.text, t.reads) for t in texts] == [("VJ-3347", 5), ("L45-8377", 5)]
+    assert all(text.readable for text in texts)
+
+
 def test_a_text_is_kept_for_a_moment_and_then_forgotten():
     fuser = TextFuser(LABEL, window=3)
     fuser.update([reading("LOT-4711")])

@@ -67,6 +67,16 @@ def test_a_part_that_is_partly_hidden_tells_nothing_of_its_size():
     assert tracker.update([found(20, 20, 7.0, (0.5, 0.5, 0.0))])[0].name == "m4"
 
 
+def test_what_looked_large_while_it_was_carried_is_named_by_how_it_looks_at_rest():
+    tracker = Tracker(CLASSES, [SizePair("m3", "m4", 0.0, -1.0, 10.0, 1.0)], mm_per_px=1.0)
+    for x in range(20, 60, 4):
+        assert tracker.update([found(x, 20, 13.0, (0.5, 0.5, 0.0))])[0].name == "m4"
+    part = tracker.update([found(57, 20, 11.0, (0.5, 0.5, 0.0))])[0]
+    for _ in range(2):
+        part = tracker.update([found(57, 20, 8.5, (0.5, 0.5, 0.0))])[0]
+    assert (part.name, part.track) == ("m3", 0)
+
+
 def test_sizes_are_in_millimetres_only_where_the_camera_is_calibrated():
     assert Tracker(CLASSES).update([found(20, 20)])[0].size_mm is None
     assert Tracker(CLASSES, mm_per_px=0.5).update([found(20, 20)])[0].size_mm == (5.0, 5.0)

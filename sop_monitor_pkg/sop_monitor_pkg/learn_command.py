@@ -16,6 +16,7 @@ from vjepa_world_model.stored import SHIPPED
 from vjepa_world_model.video import VideoError
 
 from sop_monitor_pkg.core import conformal, cycle_store, normal, procedure_file
+from sop_monitor_pkg.core.clips import write_steps
 from sop_monitor_pkg.core.cycle_recordings import CycleRecording, RecordingError, find
 from sop_monitor_pkg.core.cycle_store import StoreError
 from sop_monitor_pkg.core.examples import find_procedure
@@ -67,6 +68,7 @@ def learn(
             )
         found = _with_answers(found, out)
         found.save(out)
+        write_steps(cycles, out)
     except PROBLEMS as error:
         _fail("learn", error)
     console.print(report(found))

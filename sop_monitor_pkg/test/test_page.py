@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
 from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
+from sop_monitor_pkg.core.clips import ClipFolder, step_clip, write
 from sop_monitor_pkg.core.events import CycleEnded, StepBegun, Suspicion
 from sop_monitor_pkg.core.journal import Journal
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
-from sop_monitor_pkg.web.board import CycleTimes, board
+from sop_monitor_pkg.web.board import Beside, CycleTimes, board
 from sop_monitor_pkg.web.server import PageServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -53,6 +54,14 @@ class Station:
         self.now_s += 20.0
         self.begin("rotate_part", 2.0)
         self.now_s += 65.0
+        folder = path.parent
+        self.clips = ClipFolder(folder / "moments", folder)
+        self.clips.keep(1, [scene(x, (60, 60, 190)) for x in range(100, 200, 10)])
+        write(
+            step_clip(folder, "pick_base"), [scene(x, (180, 190, 180)) for x in range(100, 200, 10)]
+        )
+        outlook = "screw_m3", 0.87, 0.7, True, self.now_ns()
+        self.beside = Beside({"rotate_part": (2.4, 4.8)}, self.clips, outlook)
 
     def on_change(self, change):
         self.times.take(change.entry)
@@ -68,15 +77,28 @@ class Station:
         return round(self.now_s * SECOND_NS)
 
     def board(self):
-        return board(self.procedure, self.monitor, self.book, self.times, self.now_ns())
+        return board(
+            self.procedure, self.monitor, self.book, self.times, self.now_ns(), self.beside
+        )
 
     def picture(self):
-        picture = np.full((240, 320, 3), (70, 90, 60), np.uint8)
-        cv2.rectangle(picture, (100, 80), (220, 180), (180, 180, 190), -1)
-        return cv2.imencode(".jpg", picture)[1].tobytes()
+        return cv2.imencode(".jpg", scene(100, (180, 180, 190)))[1].tobytes()
+
+    def clip_of_alarm(self, number):
+        return self.clips.moment(number)
+
+    def clip_of_step(self, name):
+        return self.clips.step(name)
 
     def close(self):
         self._journal.close()
+
+
+def scene(x, colour):
+    """A picture of a part at this place."""
+    picture = np.full((240, 320, 3), (70, 90, 60), np.uint8)
+    cv2.rectangle(picture, (x, 80), (x + 120, 180), colour, -1)
+    return picture
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +170,32 @@ def test_everything_is_there_and_fits(open_page, served, kind, name):
     assert "Scratch on the base" in alarms.nth(0).inner_text()
     assert "1 min ago" in alarms.nth(0).inner_text()
     assert page.locator("#steps li.done").count() == 2
-    assert "Turn the base by 90 degrees: 67 s" in page.locator("#now").inner_text()
+    assert (
+        "Turn the base by 90 degrees: 67 s, usually 2 to 5 s" in page.locator("#now").inner_text()
+    )
+    assert page.locator("#tempo").get_attribute("class") == "late"
+    assert "seems to come next (87 %), too early" in page.locator("#outlook").inner_text()
     assert page.locator("#chart .bar").count() == 12
     page.locator("#picture").wait_for(state="visible")
     page.locator("#history tr").first.wait_for()
     too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(too_wide) == 0
     keep(page, name)
+    assert page.errors == []
+
+
+def test_the_moment_of_an_alarm_plays_beside_the_step_done_right(open_page):
+    page = open_page(DESK)
+    clips = page.locator("li.alarm").nth(0).locator(".clips img")
+    expect(clips).to_have_count(2)
+    for clip in clips.all():
+        page.wait_for_function(
+            "image => image.complete && image.naturalWidth === 320", arg=clip.element_handle()
+        )
+    assert page.locator("li.alarm").nth(1).locator(".clips img").count() == 0
+    first = clips.first.element_handle()
+    page.wait_for_timeout(2500)  # the page has asked again; the clip must not begin anew
+    assert page.evaluate("image => image.isConnected", first)
     assert page.errors == []
 
 
@@ -207,7 +248,7 @@ def test_a_new_alarm_appears_by_itself_and_markup_in_it_stays_text(open_page, se
     served.now_s += 30.0
     served.suspect(Kind.LABEL, "read_label", "<img src=x onerror=alert(1)> LOT-47")
     page.locator("li.alarm", has_text="<img src=x onerror=alert(1)> LOT-47").wait_for()
-    assert page.locator("li.alarm img").count() == 0
+    assert page.locator("li.alarm", has_text="LOT-47").locator("img").count() == 0
     assert "(3)" in page.title()
 
 

@@ -15,7 +15,7 @@ from sop_monitor_pkg.core.journal import Journal
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
-from sop_monitor_pkg.web.board import CycleTimes, board
+from sop_monitor_pkg.web.board import Beside, CycleTimes, board
 from sop_monitor_pkg.web.server import PageServer, ServerError, kept_token
 
 TOKEN = "a token of a test"
@@ -40,9 +40,15 @@ class Desk:
         return round(self.now_s * SECOND_NS)
 
     def board(self):
-        return board(self.procedure, self.monitor, self.book, self.times, self.now_ns())
+        return board(self.procedure, self.monitor, self.book, self.times, self.now_ns(), Beside())
 
     def picture(self):
+        return None
+
+    def clip_of_alarm(self, number):
+        return None
+
+    def clip_of_step(self, name):
         return None
 
     def take(self, event, *values):

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -16,11 +17,12 @@ from node_kit.lifecycle import StartError
 from node_kit.qos import LATCHED, LATCHED_HISTORY, RELIABLE, SENSOR
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from sop_monitor_pkg.core.clips import step_clip, write
 from sop_monitor_pkg.core.journal import entries, verify
 from sop_monitor_pkg.nodes import messages
 from sop_monitor_pkg.nodes.sop_monitor_node import EVENTS, SopMonitorNode
 from std_msgs.msg import Bool, String
-from vjepa_interfaces.msg import Alert, Alerts, SopEvent, SopState
+from vjepa_interfaces.msg import Alert, Alerts, Outlook, SopEvent, SopState
 
 MODULE = "sop_monitor_pkg.nodes.sop_monitor_node"
 
@@ -69,6 +71,21 @@ class Decoder:
 @pytest.fixture
 def decoder(ros, folder):
     return Decoder(ros, folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(port, path) -> bytes | None:
+    """What the page's server answers; None: there is nothing (yet)."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as response:
+            return response.read()
+    except urllib.error.HTTPError:
+        return None
 
 
 def test_a_wrong_order_is_said_on_every_way(decoder):
@@ -175,24 +192,15 @@ def test_a_second_monitor_on_the_same_journal_is_refused(decoder):
 
 
 def test_the_page_shows_the_camera_and_an_answer_reaches_the_topic(decoder):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     decoder.ros.process(MODULE, **{**decoder.parameters, "web_port": port})
     decoder.matched()
     camera = decoder.ros.probe.create_publisher(Image, "camera/image_raw", SENSOR)
     picture = np.zeros((48, 64, 3), np.uint8)
 
-    def get(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10.0) as response:
-            return response.read()
-
     def seen():
         camera.publish(to_msg(picture))
-        try:
-            return get("/api/picture.jpg")
-        except urllib.error.HTTPError:
-            return None
+        return get(port, "/api/picture.jpg")
 
     assert decoder.ros.wait_for(seen, "the picture on the page")[:2] == b"\xff\xd8"
     decoder.tell(step="rotate_part")
@@ -209,6 +217,43 @@ def test_the_page_shows_the_camera_and_an_answer_reaches_the_topic(decoder):
     )
     decoder.ros.wait_for(lambda: decoder.lamp[-1].data == "red", "the lamp to stop blinking")
     decoder.ros.wait_for(lambda: not decoder.buzzer[-1].data, "the buzzer to stop")
+
+
+def test_the_page_shows_the_moment_of_an_alarm_and_what_is_normal(decoder, station, folder):
+    usual_s = dict.fromkeys(station.by_name, (2.0, 4.0))
+    (folder / "normal.json").write_text(json.dumps({"usual_s": usual_s}))
+    write(step_clip(folder, "rotate_part"), [np.zeros((48, 64, 3), np.uint8)])
+    port = free_port()
+    decoder.start(web_port=port, normal=str(folder))
+    decoder.matched()
+    camera = decoder.ros.probe.create_publisher(Image, "camera/image_raw", SENSOR)
+    outlook = decoder.ros.probe.create_publisher(Outlook, "sop/outlook", SENSOR)
+    decoder.tell(step="rotate_part")
+    decoder.wait_for_alert("wrong_order")
+
+    def shown():
+        picture = np.full((48, 64, 3), time.time_ns() % 256, np.uint8)
+        camera.publish(to_msg(picture, messages.time_message(time.time_ns())))
+        outlook.publish(Outlook(next_step="insert_peg", probability=0.8, risk=0.9, warning=True))
+        return get(port, "/api/alarms/1/clip.webp")
+
+    assert decoder.ros.wait_for(shown, "the clip of the alarm")[8:12] == b"WEBP"
+    assert get(port, "/api/steps/rotate_part/clip.webp")[8:12] == b"WEBP"
+    assert get(port, "/api/steps/..%2Fnormal/clip.webp") is None
+    board = json.loads(get(port, "/api/board"))
+    assert board["alarms"][0]["clip"] and board["alarms"][0]["normal_clip"]
+    assert board["outlook"]["warning"] and board["outlook"]["probability"] == 0.8
+    (running,) = [step for step in board["steps"] if step["running"]]
+    assert running["takes_s"] == [2.0, 4.0]
+
+
+def test_what_is_normal_in_another_procedure_is_left_out(decoder, folder):
+    (folder / "normal.json").write_text(json.dumps({"usual_s": {"cut": (1.0, 2.0)}}))
+    port = free_port()
+    decoder.start(web_port=port, normal=str(folder))
+    decoder.matched()
+    steps = json.loads(get(port, "/api/board"))["steps"]
+    assert not any(step["takes_s"] for step in steps)
 
 
 def test_step_and_alarms_are_drawn_on_the_picture(decoder):

@@ -22,7 +22,7 @@ def targets(figures: Figures) -> list[dict]:
     A ratio is to be at least its limit, a time [s] at most.
     """
     on_cpu = figures.device == "cpu"
-    ratio = max((r.ratio for r in figures.rollouts if r.horizon == 2), default=None)
+    ratio = min((r.ratio for r in figures.rollouts if r.horizon == 2), default=None)
     large = figures.device.startswith("cuda") and figures.size == "vitg"
     times = {plan.planner: plan.seconds for plan in figures.plans if not plan.cut}
     return [

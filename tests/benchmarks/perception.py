@@ -16,7 +16,7 @@ from perception_pkg.core.boxes import Found, overlaps
 from perception_pkg.core.defect_metrics import DefectScores
 from perception_pkg.core.defects import DefectFinder, label
 from perception_pkg.core.detector import OnnxDetector
-from perception_pkg.core.labels import VISIBLE, crop_truth
+from perception_pkg.core.labels import counts, crop_truth
 from perception_pkg.core.model_folder import ModelError, write_json
 from perception_pkg.core.recordings import Frame, Recording, RecordingError
 from perception_pkg.core.regions import DEFECTS, TEXT
@@ -51,8 +51,9 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="of the station")] = 1000,
     json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
     cycles: Annotated[
-        int, typer.Option(min=1, help="mixed ones, and as many with defects and bad labels")
-    ] = 6,
+        int,
+        typer.Option(min=1, help="mixed ones, as many with defects, and as many with bad labels"),
+    ] = 9,
     recording: Annotated[
         Path | None, typer.Option(help="measure on this recording, in place of a new one")
     ] = None,
@@ -191,7 +192,7 @@ def _count_boxes(tally: Tally, frame: Frame, found: list[Found]) -> None:
     truth = [box for box in frame.truth["boxes"] if box["class"] in tally.classes]
     boxes = np.array([box["xyxy"] for box in truth], float).reshape(-1, 4)
     numbers = np.array([tally.classes.index(box["class"]) for box in truth], int)
-    clear = np.array([box.get("visible", 1.0) >= VISIBLE for box in truth], bool)
+    clear = np.array([counts(box) for box in truth], bool)
     tally.true_classes += numbers[clear].tolist()
     taken = np.zeros((len(truth), len(LEVELS)), bool)
     for item in found:
@@ -211,11 +212,7 @@ def _count_boxes(tally: Tally, frame: Frame, found: list[Found]) -> None:
 
 def _count_sizes(tally: Tally, frame: Frame, parts: list[Part], sized: set[str]) -> None:
     """Whether parts of one size are taken for the other, as the node names them."""
-    truth = [
-        box
-        for box in frame.truth["boxes"]
-        if box["class"] in sized and box.get("visible", 1.0) >= VISIBLE
-    ]
+    truth = [box for box in frame.truth["boxes"] if box["class"] in sized and counts(box)]
     if not truth or not parts:
         return
     shared = overlaps(
@@ -232,7 +229,7 @@ def _count_sizes(tally: Tally, frame: Frame, parts: list[Part], sized: set[str])
 @dataclass
 class Shown:
     """One text of a label, while it is held up: `readable` in some picture, `right` in the last of
-    these, and `invented` if the region gave out a text that is not on the label."""
+    these, and `invented` if the region let a text pass that is not on the label."""
 
     readable: bool = False
     right: bool = False
@@ -244,12 +241,13 @@ def _follow_texts(
 ) -> None:
     """Notes what the reader says in this picture of each text that is there."""
     read = {(text.kind, text.text) for text in texts if text.readable}
+    passed = {(text.kind, text.text) for text in texts if text.readable and text.matches}
     here = [truth for truth in frame.truth["texts"] if truth["region"] == region]
     for truth in here:
         shown.setdefault((truth["kind"], truth["text"]), Shown())
     for truth in here:
         found = shown[truth["kind"], truth["text"]]
-        found.invented |= bool(read - set(shown))
+        found.invented |= bool(passed - set(shown))
         if truth["readable"]:
             found.readable = True
             found.right = (truth["kind"], truth["text"]) in read
@@ -272,12 +270,19 @@ def _timed(tally: Tally, name: str) -> Iterator[None]:
 
 
 def film(folder: Path, seed: int, cycles: int) -> list[Recording]:
-    """Recordings of the station with this seed: mixed cycles, and as many with defects and bad
-    labels, which are rare among all."""
-    kinds = "defective_part,wrong_label,unreadable_label"
-    mixed = record(folder / "mixed", seed, cycles)
-    bad = record(folder / "bad", seed, cycles, "--faults", kinds, first=10 * cycles)
-    return [Recording(mixed), Recording(bad)]
+    """Recordings of the station with this seed: mixed cycles, and as many each with a defect and
+    with a bad label, which are rare among all."""
+    plan = {
+        "mixed": (),
+        "defects": ("defective_part",),
+        "labels": ("wrong_label,unreadable_label",),
+    }
+    return [
+        Recording(
+            record(folder / name, seed, cycles, *faults and ("--faults", *faults), first=first)
+        )
+        for (name, faults), first in zip(plan.items(), (0, 10_000, 20_000))
+    ]
 
 
 def show(console: Console, figures: dict[str, float | None]) -> None:

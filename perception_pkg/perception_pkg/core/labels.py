@@ -19,12 +19,19 @@ from perception_pkg.core.recordings import DEFECT_KINDS, Frame, Recording, Recor
 from perception_pkg.core.regions import DEFECTS, Region
 
 VISIBLE = 0.35  # share of a part that must be seen for it to be labelled
+REACH_IN = {"hand": 0.1, "tool": 0.1}  # of what reaches in from outside, most is never in view
 VALIDATION = 5  # every fifth cycle
 SMALLEST_PX = 6  # of a defect inside a region, to be a defect of it
+MOST = 0.5  # of what can be seen of a defect must be inside
 
 
-def to_yolo(recordings: Sequence[Recording], out: Path, every: int) -> Iterator[int]:
+def to_yolo(
+    recordings: Sequence[Recording], out: Path, every: int, faults_only: bool = False
+) -> Iterator[int]:
     """Writes pictures, boxes and `data.yaml`; yields the pictures written, after each cycle.
+
+    `faults_only`: of a cycle with faults, only the pictures in which one can be seen: otherwise
+    what is rare in a cycle is rare in the data set.
 
     Raises:
         RecordingError: the folder holds other things, recordings have different classes, or a
@@ -44,9 +51,9 @@ def to_yolo(recordings: Sequence[Recording], out: Path, every: int) -> Iterator[
         part = _part(index, len(cycles))
         for kind in ("images", "labels"):
             (out / kind / part).mkdir(parents=True, exist_ok=True)
-        for frame in recording.frames(cycle, every):
+        for frame in _frames(recording, cycle, every, faults_only):
             name = f"{prefix}{frame.cycle}_{frame.number:06d}"
-            lines = [_line(box, numbers, frame) for box in frame.truth["boxes"] if _counts(box)]
+            lines = [_line(box, numbers, frame) for box in frame.truth["boxes"] if counts(box)]
             _write(out / "images" / part / f"{name}.jpg", frame.image)
             (out / "labels" / part / f"{name}.txt").write_text("".join(lines))
             written += 1
@@ -61,9 +68,12 @@ def to_yolo(recordings: Sequence[Recording], out: Path, every: int) -> Iterator[
     (out / "data.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
 
 
-def to_defects(recordings: Sequence[Recording], out: Path, every: int) -> Iterator[int]:
+def to_defects(
+    recordings: Sequence[Recording], out: Path, every: int, faults_only: bool = False
+) -> Iterator[int]:
     """Writes crops of the inspected regions in one folder per kind; yields the crops written,
-    after each cycle. Crops that show two kinds are left out: a folder stands for one.
+    after each cycle. Crops that show two kinds, or the smaller part of a defect, are left out.
+    `faults_only`: as in `to_yolo`.
 
     Raises:
         RecordingError: no region is inspected, or the folder holds other things.
@@ -74,7 +84,7 @@ def to_defects(recordings: Sequence[Recording], out: Path, every: int) -> Iterat
     _new_folder(out)
     written = 0
     for prefix, recording, cycle in _cycles(recordings):
-        for frame in recording.frames(cycle, every):
+        for frame in _frames(recording, cycle, every, faults_only):
             for region in recording.layout.of(DEFECTS):
                 written += _write_crop(out, prefix, frame, region)
         yield written
@@ -89,13 +99,25 @@ def size_pairs(classes: tuple[str, ...]) -> list[list[str]]:
     ]
 
 
+def counts(box: dict) -> bool:
+    """Whether enough can be seen of what a box of the truth is around, to be labelled."""
+    return box.get("visible", 1.0) >= REACH_IN.get(box["class"], VISIBLE)
+
+
 def crop_truth(frame: Frame, region: Region) -> tuple[str | None, np.ndarray]:
-    """Kind of the defect in a region (`free`: none, None: several); its mask, uint8, 0 or 255."""
+    """Kind of the defect in a region, and its mask, uint8, 0 or 255.
+
+    `free`: none. None: several, or one that lies mostly outside, which is for another region to
+    tell.
+    """
     mask = region.crop(frame.mask)
-    values = [v for v in range(1, len(DEFECT_KINDS) + 1) if (mask == v).sum() >= SMALLEST_PX]
-    kind = FREE if not values else DEFECT_KINDS[values[0] - 1] if len(values) == 1 else None
-    shown = np.isin(mask, values) if values else np.zeros(mask.shape, bool)
-    return kind, shown.astype(np.uint8) * 255
+    sizes = {v: int((mask == v).sum()) for v in range(1, len(DEFECT_KINDS) + 1)}
+    values = [v for v, size in sizes.items() if size >= SMALLEST_PX]
+    shown = np.isin(mask, values).astype(np.uint8) * 255
+    if not values:
+        return FREE, shown
+    inside = len(values) == 1 and sizes[values[0]] >= MOST * (frame.mask == values[0]).sum()
+    return DEFECT_KINDS[values[0] - 1] if inside else None, shown
 
 
 def _cycles(recordings: Sequence[Recording]) -> list[tuple[str, Recording, Path]]:
@@ -106,6 +128,13 @@ def _cycles(recordings: Sequence[Recording]) -> list[tuple[str, Recording, Path]
         for recording in recordings
         for cycle in recording.cycles
     ]
+
+
+def _frames(recording: Recording, cycle: Path, every: int, faults_only: bool) -> Iterator[Frame]:
+    spans = recording.faults(cycle) if faults_only else []
+    for frame in recording.frames(cycle, every):
+        if not spans or any(begin_s <= frame.time_s <= end_s for begin_s, end_s in spans):
+            yield frame
 
 
 def _write_crop(out: Path, prefix: str, frame: Frame, region: Region) -> int:
@@ -127,10 +156,6 @@ def _line(box: dict, numbers: dict[str, int], frame: Frame) -> str:
     centre = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height)
     sides = ((x1 - x0) / width, (y1 - y0) / height)
     return " ".join([str(numbers[box["class"]]), *(f"{v:.6f}" for v in centre + sides)]) + "\n"
-
-
-def _counts(box: dict) -> bool:
-    return box.get("visible", 1.0) >= VISIBLE
 
 
 def _part(index: int, cycles: int) -> str:

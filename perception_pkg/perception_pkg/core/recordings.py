@@ -71,6 +71,22 @@ class Recording:
         if not self.cycles:
             raise RecordingError(f"{folder} holds no cycle; record at least one")
 
+    def faults(self, cycle: Path) -> list[tuple[float, float]]:
+        """From when to when each fault of a cycle can be seen [s].
+
+        Raises:
+            RecordingError: `cycle.json` cannot be read.
+        """
+        try:
+            found = json.loads((cycle / "cycle.json").read_text())["faults"]
+            return [
+                (float(fault["visible_s"]), float(fault["end_s"]))
+                for fault in found
+                if fault["visible_s"] is not None
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RecordingError(f"{cycle}/cycle.json cannot be read: {error!r}") from None
+
     def frames(self, cycle: Path, every: int = 1) -> Iterator[Frame]:
         """Every `every`-th picture of a cycle.
 

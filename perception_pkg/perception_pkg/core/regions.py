@@ -135,14 +135,17 @@ def _region(name: str, entry: dict[str, Any], scale: float) -> Region:
 
 def _from_station(station: dict[str, Any]) -> dict[str, Any]:
     """`station.json` (schema 1) in the form of the YAML file. Regions with `label` in their name
-    hold texts, the others are inspected."""
+    hold texts, as what `label` gives as patterns; the others are inspected."""
     if station["schema"] != 1:
         raise RegionError(f"the recording has schema {station['schema']}; 1 is known")
     planes = station.get("mm_per_px") or {}
+    label = station.get("label") or {}
+    pattern = "|".join(f"(?:{label[name]})" for name in ("product", "lot", "code") if name in label)
     regions = {}
     for name, box in station["regions"].items():
         entry = {"box": [round(number) for number in box], "mm_per_px": _scale(name, planes)}
-        regions[name] = entry | {"look_for": TEXT if "label" in name else DEFECTS}
+        texts = {"look_for": TEXT, "pattern": pattern}
+        regions[name] = entry | (texts if "label" in name else {"look_for": DEFECTS})
     return {"size": station["size"], "mm_per_px": _scale("", planes), "regions": regions}
 
 

@@ -67,7 +67,8 @@ class TextFuser:
         if there is none."""
         for place in self._places:
             place.missed += 1
-        for reading in readings:
+        known = {(place.kind, place.readings[-1].text): place for place in self._places}
+        for reading in sorted(readings, key=lambda r: (r.kind, r.text) not in known):
             place = self._place(reading)
             place.readings.append(reading)
             place.centre = reading.polygon.mean(0)
@@ -79,12 +80,17 @@ class TextFuser:
         return [self._fuse(place) for place in now]
 
     def _place(self, reading: Reading) -> _Place:
+        """Where this has been read before. A label may move by a line from picture to picture: the
+        place that read the same last is the right one, wherever it is; then one that is near."""
         centre = reading.polygon.mean(0)
+        free = [p for p in self._places if p.missed and p.kind == reading.kind]
+        for place in free:
+            if place.readings[-1].text == reading.text:
+                return place
         reach = max(np.ptp(reading.polygon, axis=0).min(), 4.0)
-        for place in self._places:
-            near = np.linalg.norm(place.centre - centre) < reach
-            if place.kind == reading.kind and near and place.missed:
-                if place.missed > 2 and place.readings[-1].text != reading.text:
+        for place in free:
+            if np.linalg.norm(place.centre - centre) < reach:
+                if place.missed > 2:
                     place.readings.clear()  # another part has come to this place
                 return place
         place = _Place(reading.kind, centre, collections.deque(maxlen=self.window))

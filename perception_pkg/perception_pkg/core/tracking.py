@@ -12,6 +12,7 @@ from perception_pkg.core.boxes import Found, overlaps
 from perception_pkg.core.size_rule import UNKNOWN, SizePair
 
 NEWEST = 0.1  # share of the newest picture in a track's evidence, once it is long
+MOVED = 0.25  # of its size, from picture to picture: held up or blurred, a part looks larger
 RESIZED = 0.25  # a box that grows or shrinks by more is partly hidden: it says nothing of its size
 
 
@@ -132,11 +133,14 @@ class Tracker:
             float(item.scores[self.classes.index(name)]) for name in (pair.first, pair.second)
         )
         news = pair.evidence(first, second, None if size_mm is None else max(size_mm))
-        before = track.box[2:] - track.box[:2]
-        change = np.abs((item.box[2:] - item.box[:2]) / np.maximum(before, 1e-6) - 1.0).max()
+        before = np.maximum(track.box[2:] - track.box[:2], 1e-6)
+        change = np.abs((item.box[2:] - item.box[:2]) / before - 1.0).max()
+        shift = np.abs((item.box - track.box).reshape(2, 2).mean(0) / before).max()
         if change <= RESIZED:
             track.seen += 1
             track.evidence += max(NEWEST, 1.0 / track.seen) * (news - track.evidence)
+        if shift > MOVED:
+            track.seen = 0
 
 
 def _nearness(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -113,11 +113,13 @@ class Normal:
         """
         accepted = self.accepted if accepted is None else accepted
         maxima = np.stack([extremes.maxima for extremes in clean])
-        scales = {name: Scale.of(maxima[:, i], LEAST[name]) for i, name in enumerate(SCORES)}
+        wrong = np.array([extremes.out_of_order for extremes in clean])
+        right = maxima if wrong.all() else maxima[~wrong]
+        scales = {name: Scale.of(right[:, i], LEAST[name]) for i, name in enumerate(SCORES)}
         highest = np.array(
             [max(scales[name](value) for name, value in zip(SCORES, row)) for row in maxima]
         )
-        highest[[extremes.out_of_order for extremes in clean]] = np.inf
+        highest[wrong] = np.inf
         risks = np.array([extremes.risk for extremes in clean])
         return replace(
             self,
@@ -147,6 +149,7 @@ class Normal:
             "temper": self.temper,
             "still": self.still,
             "classes": list(self.places.classes),
+            "usual_s": {step: self.tempo.usual_s(index) for index, step in enumerate(self.steps)},
             "scores": list(SCORES),
             "accepted": self.accepted,
             "threshold": self.threshold,
@@ -183,6 +186,24 @@ class Normal:
             "out_of_order": np.array([extremes.out_of_order for extremes in self.clean]),
             "risks": np.array([extremes.risk for extremes in self.clean]),
         }
+
+
+def usual_times(procedure: Procedure, folder: Path) -> dict[str, tuple[float, float]]:
+    """Of each step, between which times [s] it lasts in normal work, for people to compare with.
+
+    Raises:
+        NormalError: no model there, or one of another procedure.
+    """
+    try:
+        about = json.loads((folder / "normal.json").read_text())
+        found = {
+            str(name): (float(low), float(high)) for name, (low, high) in about["usual_s"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NormalError(f"{folder} holds no usable model of normal work ({error})") from None
+    if set(found) != set(procedure.by_name):
+        raise NormalError(f"{folder} was learned for another procedure than {procedure.name}")
+    return found
 
 
 def load_for(procedure: Procedure, folder: Path) -> Normal:

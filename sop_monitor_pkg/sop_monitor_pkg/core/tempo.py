@@ -17,6 +17,7 @@ _SPREAD = 0.1  # least standard deviation of the logarithm of a time
 _BLUR_S = 0.3  # standard deviation of where a beginning is seen
 _HASTY = 2.0  # standard deviations below the usual time, from which on a step is hardly done
 _HASTE_MOST = 20.0
+_NEVER = 1e3  # spread of a step that was never seen
 _PACE_PRIOR = 3.0  # steps that the usual pace counts as
 
 
@@ -34,6 +35,15 @@ class Tempo:
         """By how many standard deviations a step is longer than usual at this pace."""
         usual = self.log_means[step] + pace
         return float((np.log(max(length_s, 1e-3)) - usual) / self.log_spreads[step])
+
+    def usual_s(self, step: int) -> tuple[float, float]:
+        """Between which times [s] a step lasts at the usual pace: two standard deviations either
+        way; 0 and 0 for one that was never seen."""
+        spread = self.log_spreads[step]
+        if spread >= _NEVER:
+            return 0.0, 0.0
+        low, high = np.exp(self.log_means[step] + np.array([-2.0, 2.0]) * spread)
+        return round(float(low), 2), round(float(high), 2)
 
     def log_haste(self, step: int, length_s: float) -> float:
         """Log-probability, up to a constant, that a step is over so soon; 0 from _HASTY on.
@@ -69,7 +79,7 @@ def learn(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> Tempo:
         logs = [np.log(length_s) for cycle in raw for s, length_s in cycle if s == step]
         means[step] = np.median(logs) if logs else 0.0
     flat = Tempo(means, np.ones(len(steps)))
-    spreads = np.full(len(steps), 1e3)
+    spreads = np.full(len(steps), _NEVER)
     rests: list[list[float]] = [[] for _ in steps]
     for cycle in raw:
         for position, (step, length_s) in enumerate(cycle):

@@ -41,10 +41,18 @@ class Page:
 
     def board(self) -> dict[str, Any]:
         node = self._node
-        return board(node.procedure, node.monitor, self.book, self.times, node.now_ns())
+        now_ns, beside = node.now_ns(), node.beside
+        return board(node.procedure, node.monitor, self.book, self.times, now_ns, beside)
 
     def picture(self) -> bytes | None:
         return self._node.picture.jpeg()
+
+    def clip_of_alarm(self, number: int) -> Path | None:
+        return self._node.beside.clips.moment(number)
+
+    def clip_of_step(self, name: str) -> Path | None:
+        known = name in self._node.procedure.by_name
+        return self._node.beside.clips.step(name) if known else None
 
     def stop(self) -> None:
         """Ends the server."""

@@ -16,6 +16,9 @@ class SopMonitorParameters:
     procedure: str = parameter(
         "station", "procedure file, or the name of an example: station, kitting"
     )
+    normal: str = parameter(
+        "", "folder that ./run sop learn wrote, for normal times and clips on the page; empty: none"
+    )
     journal: str = parameter(
         "~/.local/state/vjepa_ros/sop_journal.db", "where the journal of the alarms is kept"
     )

@@ -15,18 +15,21 @@ from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
-from vjepa_interfaces.msg import Alerts, SopEvent, SopState
+from vjepa_interfaces.msg import Alerts, Outlook, SopEvent, SopState
 
-from sop_monitor_pkg.core import annunciation, overlay, procedure_file
+from sop_monitor_pkg.core import annunciation, normal, overlay, procedure_file
 from sop_monitor_pkg.core.alarm_book import AlarmBook, Change
+from sop_monitor_pkg.core.clips import ClipFolder
 from sop_monitor_pkg.core.examples import find_procedure
 from sop_monitor_pkg.core.journal import Journal, entries
 from sop_monitor_pkg.core.monitor import EventError, Monitor
 from sop_monitor_pkg.core.mqtt_outbox import Broker, MqttOutbox
 from sop_monitor_pkg.nodes import messages
 from sop_monitor_pkg.nodes.live_picture import LivePicture
+from sop_monitor_pkg.nodes.moments import Moments
 from sop_monitor_pkg.nodes.page import Page
 from sop_monitor_pkg.nodes.parameters import SopMonitorParameters
+from sop_monitor_pkg.web.board import Beside
 
 EVENTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 """Each event counts, and a decoder may tell many at once."""
@@ -42,6 +45,7 @@ class SopMonitorNode(KitNode):
         self.journal: Journal | None = None
         self.outbox: MqttOutbox | None = None
         self.page: Page | None = None
+        self.moments: Moments | None = None
 
     def configure(self) -> None:
         self.procedure = procedure_file.load(find_procedure(self.p.procedure))
@@ -63,8 +67,7 @@ class SopMonitorNode(KitNode):
         self.health = HealthPublisher(self, [self.events], self.report)
         self.start_outbox(path)
         if self.p.web_port:
-            self.page = Page(self, path)
-            self.get_logger().info(self.page.invitation)
+            self.open_page(path)
 
     def activate(self) -> None:
         self.shown: tuple | None = None
@@ -76,12 +79,12 @@ class SopMonitorNode(KitNode):
         self.destroy_timer(self.timer)
 
     def teardown(self) -> None:
-        for part in (self.page, self.outbox):
+        for part in (self.page, self.outbox, self.moments):
             if part is not None:
                 part.stop()
         if self.journal is not None:
             self.journal.close()
-        self.page = self.outbox = self.journal = None
+        self.page = self.outbox = self.moments = self.journal = None
 
     # In.
 
@@ -97,10 +100,16 @@ class SopMonitorNode(KitNode):
 
     def on_image(self, message: Image) -> None:
         self.picture.take(message)
+        if self.moments is not None:
+            self.moments.take(message)
         if self.active and self.overlay.get_subscription_count():
             drawn = self.picture.message()
             if drawn is not None:
                 self.overlay.publish(drawn)
+
+    def on_outlook(self, message: Outlook) -> None:
+        m = message
+        self.beside.outlook = m.next_step, m.probability, m.risk, m.warning, self.now_ns()
 
     def draw(self, picture: np.ndarray) -> np.ndarray:
         """Step and alarms on a picture."""
@@ -119,6 +128,8 @@ class SopMonitorNode(KitNode):
         self.call_soon(functools.partial(self.say, change))
         if self.page is not None:
             self.page.times.take(change.entry)
+        if self.moments is not None:
+            self.moments.note(change.entry)
         if self.outbox is not None:
             self.outbox.wake()
 
@@ -161,6 +172,23 @@ class SopMonitorNode(KitNode):
         broker = Broker(self.p.mqtt_host, self.p.mqtt_port, topic, user, password)
         self.outbox = MqttOutbox(broker, journal, self.procedure)
         self.outbox.start()
+
+    def open_page(self, journal: Path) -> None:
+        """Serves the page, with clips and normal times if normal work has been learned."""
+        folder, usual_s = None, {}
+        if self.p.normal:
+            folder = Path(self.p.normal).expanduser()
+            try:
+                usual_s = normal.usual_times(self.procedure, folder)
+            except normal.NormalError as error:
+                folder = None
+                self.get_logger().warning(f"the page shows no normal times and clips: {error}")
+        clips = ClipFolder(Path(f"{journal}.clips"), folder)
+        self.beside = Beside(usual_s, clips)
+        self.moments = Moments(clips, self.get_logger().warning)
+        self.create_subscription(Outlook, "sop/outlook", self.on_outlook, SENSOR)
+        self.page = Page(self, journal)
+        self.get_logger().info(self.page.invitation)
 
     def now_ns(self) -> int:
         """This moment by the node's clock."""

@@ -44,6 +44,12 @@ class Desk(Protocol):
     def picture(self) -> bytes | None:
         """The newest camera picture as JPEG, None if there is none."""
 
+    def clip_of_alarm(self, number: int) -> Path | None:
+        """Animated WebP of an alarm's moment, None if there is none."""
+
+    def clip_of_step(self, name: str) -> Path | None:
+        """Animated WebP of a step done right, None if there is none."""
+
 
 class Answer(BaseModel):
     """Who answers, and what they add."""
@@ -99,6 +105,14 @@ def _add_views(app: FastAPI, desk: Desk) -> None:
         if jpeg is None:
             raise HTTPException(404, "no picture yet: publish camera/image_raw")
         return Response(jpeg, media_type="image/jpeg")
+
+    @app.get("/api/alarms/{number}/clip.webp")
+    def moment(number: int) -> FileResponse:
+        return _clip(desk.clip_of_alarm(number))
+
+    @app.get("/api/steps/{name}/clip.webp")
+    def normal(name: str) -> FileResponse:
+        return _clip(desk.clip_of_step(name))
 
     @app.get("/api/history")
     def history(
@@ -157,6 +171,12 @@ def _add_answers(app: FastAPI, desk: Desk, token: str) -> None:
     @app.post("/api/in_service", dependencies=guarded)
     def in_service(said: ConditionAnswer) -> None:
         book.return_to_service(said.condition, said.by, desk.now_ns())
+
+
+def _clip(path: Path | None) -> FileResponse:
+    if path is None:
+        raise HTTPException(404, "there is no such clip")
+    return FileResponse(path, media_type="image/webp")
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sop_monitor_pkg.core.alarm_book import AlarmBook
+from sop_monitor_pkg.core.clips import ClipFolder
 from sop_monitor_pkg.core.journal import Entry
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.core.procedure import Procedure
 
 CYCLES_SHOWN = 60
+_OUTLOOK_S = 2.0  # an older one is none
 
 
 class CycleTimes:
@@ -31,11 +34,31 @@ class CycleTimes:
         del self.cycles[:-CYCLES_SHOWN]
 
 
+@dataclass
+class Beside:
+    """What the page shows beside the alarms; all of it may be missing.
+
+    Attributes:
+        usual_s: between which times [s] each step lasts in normal work.
+        clips: of alarms and steps.
+        outlook: next step, probability, risk and whether it is a warning, with the time [ns].
+    """
+
+    usual_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    clips: ClipFolder | None = None
+    outlook: tuple[str, float, float, bool, int] | None = None
+
+
 def board(
-    procedure: Procedure, monitor: Monitor, book: AlarmBook, times: CycleTimes, now_ns: int
+    procedure: Procedure,
+    monitor: Monitor,
+    book: AlarmBook,
+    times: CycleTimes,
+    now_ns: int,
+    beside: Beside,
 ) -> dict[str, Any]:
     """Everything that the page needs to show how things stand at `now_ns`."""
-    state = monitor.state(now_ns)
+    state, clips = monitor.state(now_ns), beside.clips
     return {
         "procedure": procedure.title,
         "now_ns": now_ns,
@@ -48,7 +71,7 @@ def board(
                 "name": step.name,
                 "title": step.title,
                 "optional": step.optional,
-                "takes_s": step.takes_s,
+                "takes_s": step.takes_s or beside.usual_s.get(step.name),
                 "times": state.done.count(step.name),
                 "running": step.name == state.step,
                 "expected": step.name in state.expected,
@@ -57,6 +80,7 @@ def board(
         ],
         "step_s": state.step_s,
         "probability": state.probability,
+        "outlook": _outlook(procedure, beside, now_ns),
         "alarms": [
             {
                 "number": alarm.number,
@@ -72,6 +96,8 @@ def board(
                 "acknowledged_by": alarm.acknowledged_by,
                 "score": alarm.score,
                 "age_s": max(0.0, (now_ns - alarm.raised_ns) * 1e-9),
+                "clip": clips is not None and clips.moment(alarm.number) is not None,
+                "normal_clip": clips is not None and clips.step(alarm.step) is not None,
             }
             for alarm, alarm_state in book.snapshot()
         ],
@@ -82,3 +108,14 @@ def board(
         "out_of_service": dict(book.table.out_of_service),
         "cycles": list(times.cycles),
     }
+
+
+def _outlook(procedure: Procedure, beside: Beside, now_ns: int) -> dict[str, Any] | None:
+    """What seems to come next; None: nobody says, or not lately."""
+    if beside.outlook is None or now_ns - beside.outlook[4] > _OUTLOOK_S * 1e9:
+        return None
+    step, probability, risk, warning, _ = beside.outlook
+    if step not in procedure.by_name:
+        return None
+    title = procedure.by_name[step].title
+    return {"title": title, "probability": probability, "risk": risk, "warning": warning}

@@ -29,6 +29,7 @@ SMEAR_KINDS = ("smeared", "scribbled", "blank")
 FAULTY_SHARE = 0.5  # of the cycles of a recording that asks for neither clean nor faulty ones
 
 PRODUCT = "VJ-3347-B"  # what the first line of a correct label says
+LOT = r"L\d{2}-\d{4}"  # what the second line says, as a pattern
 OTHER_PRODUCTS = ("VJ-3341-B", "VJ-8347-B", "VJ-3347-D", "VJ-2219-K")
 
 PAUSE_S = (5.0, 8.0)  # of a hesitation

@@ -11,7 +11,14 @@ import numpy as np
 from vjepa_sim.core.station import layout
 from vjepa_sim.core.station.camera import FPS, StationCamera, station_camera
 from vjepa_sim.core.station.cycle import CLASSES, Cycle
-from vjepa_sim.core.station.faults import FAULTY_SHARE, KINDS, PRODUCT, CyclePlan, plan_cycle
+from vjepa_sim.core.station.faults import (
+    FAULTY_SHARE,
+    KINDS,
+    LOT,
+    PRODUCT,
+    CyclePlan,
+    plan_cycle,
+)
 from vjepa_sim.core.station.layout import MM
 from vjepa_sim.core.station.procedure import STEPS
 from vjepa_sim.core.station.textures import LABEL_CENTRE, LABEL_SIZE
@@ -88,7 +95,8 @@ class Station:
             "procedure": list(STEPS),
             "label": {
                 "product": PRODUCT,
-                "lot": r"L\d{2}-\d{4}",
+                "lot": LOT,
+                "code": f"{PRODUCT}{LOT}".replace("-", ""),
                 "code_kind": self.code_kind,
             },
             "intrinsics": np.round(camera.intrinsics(), 3).tolist(),

@@ -35,10 +35,12 @@ function showWork(board) {
   const running = board.steps.find((step) => step.running);
   let now = "No step is running";
   if (running) {
-    const normal = running.takes_s ? ` of ${running.takes_s[0]} to ${running.takes_s[1]} s` : "";
+    const normal = running.takes_s?.[1] ? `, usually ${running.takes_s[0].toFixed(0)} to ${running.takes_s[1].toFixed(0)} s` : "";
     now = `${running.title}: ${board.step_s.toFixed(0)} s${normal}`;
   }
   find("now").textContent = now;
+  showTempo(running, board.step_s);
+  showOutlook(board.outlook);
   find("steps").replaceChildren(...board.steps.map((step) => {
     const classes = [];
     if (step.times) classes.push("done");
@@ -50,6 +52,52 @@ function showWork(board) {
     if (step.running) item.setAttribute("aria-current", "step");
     return item;
   }));
+}
+
+// The time of the running step on a bar, whose middle part is what is normal.
+function showTempo(running, seconds) {
+  const [low, high] = running?.takes_s ?? [0, 0];
+  const bar = find("tempo");
+  bar.hidden = !high;
+  if (!high) return;
+  const most = 1.5 * high;
+  find("normal").style.left = `${100 * low / most}%`;
+  find("normal").style.width = `${100 * (high - low) / most}%`;
+  find("needle").style.width = `${100 * Math.min(1, seconds / most)}%`;
+  bar.className = seconds > high ? "late" : "";
+  bar.setAttribute("aria-label", `${seconds.toFixed(0)} s, normal is ${low} to ${high} s`);
+}
+
+function showOutlook(outlook) {
+  const line = find("outlook");
+  line.hidden = !outlook;
+  if (!outlook) return;
+  const sure = `${Math.round(100 * outlook.probability)} %`;
+  line.textContent = outlook.warning
+    ? `Careful: “${outlook.title}” seems to come next (${sure}), too early`
+    : `Next: ${outlook.title} (${sure})`;
+  line.className = outlook.warning ? "warning" : "";
+}
+
+// Clips are kept when an alarm is drawn anew, or they would begin again.
+const playing = new Map();
+
+function clip(key, source, caption) {
+  if (!playing.has(key)) {
+    const image = element("img");
+    image.src = source;
+    image.alt = caption;
+    playing.set(key, element("figure", { children: [image, element("figcaption", { text: caption })] }));
+  }
+  return playing.get(key);
+}
+
+function clips(alarm) {
+  const shown = [];
+  const step = encodeURIComponent(alarm.step);
+  if (alarm.clip) shown.push(clip(`${alarm.number}`, `/api/alarms/${alarm.number}/clip.webp`, "This time"));
+  if (alarm.normal_clip) shown.push(clip(`${alarm.number} ${step}`, `/api/steps/${step}/clip.webp`, "Done right"));
+  return element("div", { className: "clips", children: shown });
 }
 
 function alarmItem(alarm) {
@@ -73,6 +121,7 @@ function alarmItem(alarm) {
       element("h3", { text: `${alarm.number}. ${title}` }),
       element("p", { className: "about", text: about.join(" · ") }),
       element("p", { className: "reason", text: alarm.reason }),
+      clips(alarm),
       element("ul", { className: "consequences", children: alarm.consequences.map((text) => element("li", { text })) }),
       element("div", { className: "buttons", children: buttons }),
     ],
@@ -86,6 +135,8 @@ function showAlarms(board) {
   const key = JSON.stringify(board.alarms.map(({ age_s, ...rest }) => [span(age_s), rest]));
   if (key !== drawn) {
     drawn = key;
+    const open = new Set(board.alarms.map((alarm) => `${alarm.number}`));
+    for (const key of playing.keys()) if (!open.has(key.split(" ")[0])) playing.delete(key);
     const items = board.alarms.map(alarmItem);
     if (!items.length) items.push(element("li", { className: "none", text: "None. All is well." }));
     find("alarms").replaceChildren(...items);
