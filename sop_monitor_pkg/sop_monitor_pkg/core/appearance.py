@@ -16,10 +16,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sop_monitor_pkg.core.phases import NO_STATE, STATES_PER_STEP
 
-COMPONENTS = 80  # of the PCA
+COMPONENTS = 320  # of the PCA; small differences tell movements apart
+_FOR_EACH = 8  # latents that a component needs
 KEPT_PER_STATE = 60  # latents that stand for the neighbourhood of a state
 NEIGHBOURS = 3
-FAR = 3.0  # squared distance for each dimension; of normal work, some nine tenths are nearer
+FAR = 5.0  # squared distance for each dimension; of normal work, some nine tenths are nearer
 _PLENTY = 10  # latents of each state: covariances can be told from them
 
 
@@ -78,7 +79,10 @@ def learn(latents: np.ndarray, states: np.ndarray, count: int, seed: int = 0) ->
     known = states != NO_STATE
     latents, states = latents[known], states[known]
     pca = PCA(
-        min(COMPONENTS, *latents.shape), whiten=True, svd_solver="randomized", random_state=seed
+        min(COMPONENTS, max(2, len(latents) // _FOR_EACH), latents.shape[1]),
+        whiten=True,
+        svd_solver="randomized",
+        random_state=seed,
     )
     reduced = pca.fit_transform(latents)
     few = len(latents) < _PLENTY * len(np.unique(states))

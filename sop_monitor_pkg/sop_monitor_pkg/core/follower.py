@@ -204,14 +204,15 @@ class CycleFollower:
 
     def _score_novelty(self, state: int, point: np.ndarray, time_s: float, seen: Seen) -> None:
         # What moves at first is the change of pieces; in the last step, the next may come any time.
-        if not self._told or time_s < self._told[0][1] + self._normal.motion_s or self.is_over:
+        settled_s = 2.0 * self._normal.motion_s  # it may have begun a little later than believed
+        if not self._told or time_s < self._told[0][1] + settled_s or self.is_over:
             return
         self._strange.append(self._normal.appearance.distance(point, state))
         if len(self._strange) < self._strange.maxlen:
             return
         name = self._steps[self.running]
         reason = "this does not look like anything in a correct cycle"
-        value = float(np.mean(self._strange))
+        value = float(np.median(self._strange))  # for a moment, another state may seem the best
         seen.scores.append(Score("strange", value, Kind.UNKNOWN_ACTION, name, reason))
 
     # Sightings.

@@ -21,7 +21,7 @@ from sop_monitor_pkg.core.sightings import Sighting
 
 RATE_HZ = 5.0
 MOTION_S = 0.6
-TEMPER = 0.15
+TEMPER = 0.08
 FOLDS = 5
 ROUNDS = 4  # of aligning unlabelled cycles and learning from them
 _STILL_SHARE = 0.3  # of the usual change of a latent
@@ -179,25 +179,20 @@ def _base(
     `foresees`: whether the probe for what comes next is trained; aligning does without.
     """
     steps = tuple(procedure.by_name)
+    segments = [example.segments or () for example in examples]
+    states = np.concatenate([states_of(s, e.times_s, steps) for s, e in zip(segments, examples)])
+    count = len(steps) * STATES_PER_STEP
     motions = [changes(e.latents, e.times_s, MOTION_S) for e in examples]
     features = [np.hstack([e.latents, motion]) for e, motion in zip(examples, motions)]
-    states = np.concatenate([states_of(e.segments or (), e.times_s, steps) for e in examples])
-    moves = np.sqrt((np.concatenate(motions) ** 2).mean(1))
-    count = len(steps) * STATES_PER_STEP
-    look = appearance.learn(np.concatenate(features), states, count)
-    where = places.learn((e.sightings, _running(e, steps)) for e in examples if e.sightings)
     how = appearance.learn(np.concatenate(motions), states, count)
-    points, scenes = [how.project(motion) for motion in motions], None
+    points = [how.project(motion) for motion in motions]
+    where = places.learn((e.sightings, _running(e, steps)) for e in examples if e.sightings)
+    scenes = None
     if where.classes and all(e.sightings for e in examples):
         seen = [scene.at(e.times_s, e.sightings, where.classes, procedure.parts) for e in examples]
         scenes = appearance.learn(np.concatenate(seen), states, count)
         points = [np.hstack([p, scenes.project(maps)]) for p, maps in zip(points, seen)]
-    segments = [example.segments or () for example in examples]
-    begins = [[(steps.index(s.step), s.begin_s) for s in cycle] for cycle in segments]
-    moments = [
-        (point, anticipation.following(begin, example.times_s))
-        for point, begin, example in zip(points, begins, examples)
-    ]
+    moves = np.sqrt((np.concatenate(motions) ** 2).mean(1))
     return Normal(
         procedure=procedure.name,
         steps=steps,
@@ -207,16 +202,26 @@ def _base(
         motion_s=MOTION_S,
         temper=TEMPER,
         still=_STILL_SHARE * float(np.median(moves)),
-        appearance=look,
+        appearance=appearance.learn(np.concatenate(features), states, count),
         motions=how,
         tempo=tempo.learn(segments, steps),
         places=where,
         scenes=scenes,
-        anticipator=anticipation.learn(
-            moments, len(steps), RATE_HZ, anticipation.ITERATIONS if foresees else 0
-        ),
+        anticipator=_anticipator(examples, points, steps, foresees),
         lengths=_lengths(segments, steps),
     )
+
+
+def _anticipator(
+    examples: Sequence[Example], points: Sequence[np.ndarray], steps: Sequence[str], trained: bool
+) -> anticipation.Anticipator:
+    """`points`: of each example, float32 [T, K], its latents in the projections."""
+    moments = []
+    for example, point in zip(examples, points):
+        begins = [(steps.index(s.step), s.begin_s) for s in example.segments or ()]
+        moments.append((point, anticipation.following(begins, example.times_s)))
+    iterations = anticipation.ITERATIONS if trained else 0
+    return anticipation.learn(moments, len(steps), RATE_HZ, iterations)
 
 
 def _running(example: Example, steps: Sequence[str]) -> list[int]:

@@ -41,23 +41,33 @@ def maps(parts: Sequence[SeenPart], classes: Sequence[str]) -> np.ndarray:
 
 
 class SceneWatch:
-    """The map of what is being moved: parts that lie still are left out, since what has been done
-    before says nothing about what is done now. What is no part (a hand, a tool) always counts."""
+    """The map of what is being moved or held: parts that lie still are left out, since what has
+    been done before says nothing about what is done now. What is no part (a hand, a tool) always
+    counts, and so does a part that was moved for as long as one of these is over it."""
 
     def __init__(self, classes: Sequence[str], parts: Sequence[str]):
         self._classes, self._parts = classes, frozenset(parts)
         self._rests = RestWatch()
+        self._held: set[int] = set()  # tracks
         self.map = np.zeros(width(classes), np.float32)
         """As `maps` gives it, of the newest sighting."""
 
     def take(self, parts: Sequence[SeenPart], time_s: float) -> None:
         """What was seen at this time."""
-        moving = [
+        seen = self._rests.take(parts, time_s)
+        others = [part for part, _ in seen if part.name not in self._parts]
+        moved = [
             part
-            for part, rests_s in self._rests.take(parts, time_s)
-            if rests_s < _RESTS_S or part.name not in self._parts
+            for part, rests_s in seen
+            if part.name in self._parts and (rests_s < _RESTS_S or part.track in self._held)
         ]
-        self.map = maps(moving, self._classes)
+        self._held = {p.track for p in moved if any(_meet(p.box, o.box) for o in others)}
+        self.map = maps([*others, *moved], self._classes)
+
+
+def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two boxes x0, y0, x1, y1 have something in common."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def at(
