@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from perception_pkg.core.boxes import Found, overlaps, suppress
-from perception_pkg.core.size_rule import UNKNOWN, SizePair, fit
+from perception_pkg.core.size_rule import UNKNOWN, SizePair, fit, size_of
 from perception_pkg.core.tracking import Tracker
 
 CLASSES = ("m3", "m4", "base")
@@ -71,10 +71,15 @@ def test_what_looked_large_while_it_was_carried_is_named_by_how_it_looks_at_rest
     tracker = Tracker(CLASSES, [SizePair("m3", "m4", 0.0, -1.0, 10.0, 1.0)], mm_per_px=1.0)
     for x in range(20, 60, 4):
         assert tracker.update([found(x, 20, 13.0, (0.5, 0.5, 0.0))])[0].name == "m4"
-    part = tracker.update([found(57, 20, 11.0, (0.5, 0.5, 0.0))])[0]
-    for _ in range(2):
-        part = tracker.update([found(57, 20, 8.5, (0.5, 0.5, 0.0))])[0]
+    tracker.update([found(60, 20, 11.0, (0.5, 0.5, 0.0))])
+    part = tracker.update([found(60, 20, 8.5, (0.5, 0.5, 0.0))])[0]
     assert (part.name, part.track) == ("m3", 0)
+
+
+def test_an_elongated_box_tells_nothing_of_the_size():
+    assert size_of(np.array([0.0, 0.0, 10.0, 12.0]), 0.5) == 6.0
+    assert size_of(np.array([0.0, 0.0, 10.0, 13.0]), 0.5) is None
+    assert size_of(np.array([0.0, 0.0, 10.0, 10.0]), 0.0) is None
 
 
 def test_sizes_are_in_millimetres_only_where_the_camera_is_calibrated():

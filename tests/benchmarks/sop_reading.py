@@ -83,8 +83,9 @@ def truth(cycle: CycleRecording) -> dict:
 def forget_other_eyes(folder: Path, models: Models) -> None:
     """What models with other weights saw is seen anew."""
     eyes = {
-        name: fingerprint(part / "model.onnx")
+        f"{name} {file}": fingerprint(part / file)
         for name, part in (("detector", models.detector), ("defects", models.defects))
+        for file in ("model.onnx", "config.json")
     }
     known = folder / "eyes.json"
     if known.is_file() and json.loads(known.read_text()) == eyes:

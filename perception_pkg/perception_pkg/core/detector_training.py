@@ -143,8 +143,9 @@ def fit_pairs(
                 if shared[row, truth] < 0.5 or numbers[truth] not in (first, second):
                     continue
                 odds = size_rule.log_odds(item.scores[first], item.scores[second])
-                side = float((item.box[2:] - item.box[:2]).max()) * scale
-                rows[index].append((odds, side, numbers[truth] == first))
+                side = size_rule.size_of(item.box, scale)
+                if side is not None or not scale:
+                    rows[index].append((odds, side or 0.0, numbers[truth] == first))
     fitted = []
     for index, names in enumerate(pairs):
         try:

@@ -16,6 +16,7 @@ from scipy.special import expit
 
 UNKNOWN = "unknown"
 SMALL = 1e-6
+ELONGATED = 1.25  # longer to shorter side of a box
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SizePair:
         Args:
             first, second: scores of the two classes, 0..1.
             size_mm: longer side of the box; None where the camera is not calibrated: then the
-                scores decide alone.
+                scores decide alone; see `size_of`.
         """
         odds = log_odds(first, second)
         if size_mm is None or not self.size_weight:
@@ -55,6 +56,13 @@ class SizePair:
         if abs(evidence) < self.doubt:
             return UNKNOWN
         return self.first if evidence > 0 else self.second
+
+
+def size_of(box: np.ndarray, mm_per_px: float) -> float | None:
+    """Longer side [mm] of a box x0, y0, x1, y1. None where that says nothing: the camera is not
+    calibrated, or the box is elongated, of a part that lies on its side or is cut off."""
+    short, long = sorted(float(side) for side in box[2:] - box[:2])
+    return long * mm_per_px if mm_per_px and long <= ELONGATED * short else None
 
 
 def log_odds(first: float, second: float) -> float:

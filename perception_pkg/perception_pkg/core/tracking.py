@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from perception_pkg.core.boxes import Found, overlaps
-from perception_pkg.core.size_rule import UNKNOWN, SizePair
+from perception_pkg.core.size_rule import UNKNOWN, SizePair, size_of
 
 NEWEST = 0.1  # share of the newest picture in a track's evidence, once it is long
 MOVED = 0.25  # of its size, from picture to picture: held up or blurred, a part looks larger
@@ -121,18 +121,16 @@ class Tracker:
         pair = self._pairs.get(name)
         if pair is None:
             return Part(name, (name,), item.confidence, track.number, item.box, size_mm)
-        self._weigh(track, item, pair, size_mm)
+        self._weigh(track, item, pair)
         decided = pair.decide(track.evidence)
         candidates = (pair.first, pair.second) if decided == UNKNOWN else (decided,)
         return Part(decided, candidates, item.confidence, track.number, item.box, size_mm)
 
-    def _weigh(
-        self, track: _Track, item: Found, pair: SizePair, size_mm: tuple[float, float] | None
-    ) -> None:
+    def _weigh(self, track: _Track, item: Found, pair: SizePair) -> None:
         first, second = (
             float(item.scores[self.classes.index(name)]) for name in (pair.first, pair.second)
         )
-        news = pair.evidence(first, second, None if size_mm is None else max(size_mm))
+        news = pair.evidence(first, second, size_of(item.box, self._mm_per_px))
         before = np.maximum(track.box[2:] - track.box[:2], 1e-6)
         change = np.abs((item.box[2:] - item.box[:2]) / before - 1.0).max()
         shift = np.abs((item.box - track.box).reshape(2, 2).mean(0) / before).max()

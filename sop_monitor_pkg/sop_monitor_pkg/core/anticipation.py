@@ -1,8 +1,7 @@
 """Which step comes next, before it begins: an attentive probe on the latents of the last seconds.
 
 One learned query attends to the latents of the last `SECONDS`, as in V-JEPA's attentive probes,
-and a linear layer turns what it gathers into probabilities of the steps that may come. What they
-give to steps that the procedure does not allow next is the risk.
+and a linear layer turns what it gathers into probabilities of the steps that may come.
 """
 
 from __future__ import annotations

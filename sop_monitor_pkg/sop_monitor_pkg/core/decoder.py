@@ -8,7 +8,7 @@ token of a nearly equal score says otherwise; from then on, tokens that do are d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,12 +42,14 @@ class Belief:
         path: steps of the best token.
         told: how many of them are certain.
         probability: of the best token's running step, 0..1.
+        begun: of each step, the probability that it has begun after those that are told.
     """
 
     state: int
     path: Path
     told: int
     probability: float
+    begun: dict[int, float] = field(default_factory=dict)
 
 
 class Decoder:
@@ -151,5 +153,10 @@ class Decoder:
                 self._scores[state] = -np.inf
             alive = np.flatnonzero(self._scores > -np.inf)
         weights = np.exp(self._scores[alive] - self._scores[best])
+        weights /= weights.sum()
         same = np.array([sequences[s] == sequences[best] for s in alive])
-        return Belief(best, path, len(self._told), float(weights[same].sum() / weights.sum()))
+        told, begun = len(self._told), {}
+        for state, weight in zip(alive, weights):
+            for step in sequences[state][told : told + 1]:
+                begun[step] = begun.get(step, 0.0) + float(weight)
+        return Belief(best, path, told, float(weights[same].sum()), begun)

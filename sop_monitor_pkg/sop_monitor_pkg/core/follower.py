@@ -47,8 +47,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is likely to come: the next step with its probability, and the risk that the next step
-    is one that the procedure does not allow now, 0..1."""
+    """What is likely to come: the next step with its probability, as the probe anticipates it, and
+    the risk that one has begun which the procedure does not allow now, 0..1: what the decoder
+    holds likely, and not yet certain enough to tell."""
 
     next_step: str
     probability: float
@@ -190,15 +191,18 @@ class CycleFollower:
         return float(np.sqrt(np.mean(self._evidence.change**2)))
 
     def _look_ahead(self, seen: Seen) -> None:
-        """The mean of the last few answers of the probe, against what is allowed next."""
+        """The mean of the last few answers of the probe, and the decoder's doubts."""
         self._points.append(self._evidence.point)
         self._chances.append(self._normal.anticipator.next_step(np.stack(self._points)))
         if not self._told or self.is_over:
             return
-        chances = np.mean(self._chances, axis=0)
         done = [name for name, _ in self.told]
-        allowed = [step.name for step in self._procedure.next_steps(done)]
-        risk = sum(p for name, p in zip(self._steps, chances) if name not in (*allowed, done[-1]))
+        allowed = {self._steps.index(step.name) for step in self._procedure.next_steps(done)}
+        begun = self.belief.begun if self.belief is not None else {}
+        risk = sum(p for step, p in begun.items() if step not in allowed)
+        chances = np.mean(self._chances, axis=0)
+        for step, p in begun.items():  # what has begun is no longer to be guessed
+            chances[step] = max(chances[step], p)
         best = int(chances.argmax())
         seen.outlook = Outlook(self._steps[best], float(chances[best]), float(risk))
 

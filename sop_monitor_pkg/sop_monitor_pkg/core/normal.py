@@ -35,6 +35,7 @@ LEAST = {
 """The scores, and of each the difference that means something."""
 
 SCORES = tuple(LEAST)
+EVEN = 0.5  # a risk below is never a warning
 
 
 class NormalError(ValueError):
@@ -128,7 +129,7 @@ class Normal:
             accepted=accepted,
             scales=scales,
             threshold=max(conformal.threshold(highest, accepted), 1.0),
-            risk_threshold=conformal.threshold(risks, accepted),
+            risk_threshold=max(conformal.threshold(risks, accepted), EVEN),
         )
 
     def taught(self, clean: Sequence[Extremes]) -> Normal:
