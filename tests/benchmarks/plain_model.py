@@ -67,7 +67,7 @@ class PlainModel:
 
     def _block(self, block: Block, x: Tensor, frames: int, mask: Tensor) -> Tensor:
         x = x + self._attend(block.attn, block.norm1(x), frames, mask)
-        return x + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(x))))
+        return x + block.mlp(block.norm2(x))
 
     def _attend(self, attn: RotaryAttention, x: Tensor, frames: int, mask: Tensor) -> Tensor:
         batch, count, width = x.shape

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vjepa_world_model.fused import linear_add, linear_gelu
 from vjepa_world_model.rotary import RotaryTables, rotary_tables, rotate
 
 
@@ -188,13 +187,13 @@ class Block(nn.Module):
 
     def forward(self, tokens, rotary, mask=None, past=None, keep=False):
         """The tokens after the block, and the keys and values seen if they are to be kept."""
-        tokens, seen = self.attn(self.norm1(tokens), tokens, rotary, mask, past, keep)
-        return self.mlp(self.norm2(tokens), tokens), seen
+        attended, seen = self.attn(self.norm1(tokens), rotary, mask, past, keep)
+        tokens = tokens + attended
+        return tokens + self.mlp(self.norm2(tokens)), seen
 
 
 class RotaryAttention(nn.Module):
-    """Multi-head attention, added to `onto`; keys are cached after rotation, since frames keep
-    their index."""
+    """Multi-head attention; keys are cached after rotation, since frames keep their index."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -202,7 +201,7 @@ class RotaryAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens, onto, rotary, mask, past, keep):
+    def forward(self, tokens, rotary, mask, past, keep):
         width = tokens.shape[-1]
         qkv = self.qkv(tokens)
         queries, keys = rotate(qkv[..., : 2 * width], rotary).chunk(2, dim=-1)
@@ -215,20 +214,19 @@ class RotaryAttention(nn.Module):
         elif keep:  # copies, or all of queries, keys and values would be kept
             keys, values = keys.contiguous(), values.contiguous()
         attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        attended = attended.transpose(1, 2).flatten(2)
-        return linear_add(self.proj, attended, onto), (keys, values) if keep else None
+        return self.proj(attended.transpose(1, 2).flatten(2)), (keys, values) if keep else None
 
 
 class Mlp(nn.Module):
-    """Two linear layers with exact GELU, added to `onto`."""
+    """Two linear layers with exact GELU."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
-    def forward(self, tokens: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
-        return linear_add(self.fc2, linear_gelu(self.fc1, tokens), onto)
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.fc2(F.gelu(self.fc1(tokens)))
 
 
 def _frame_mask(frames: int, per_frame: int, device: torch.device) -> torch.Tensor:
