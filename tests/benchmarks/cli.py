@@ -7,7 +7,6 @@ import typer
 from benchmarks import (
     calibration,
     defects,
-    live,
     model_speed,
     order,
     perception,
@@ -47,7 +46,6 @@ benchmarks.command("calibration")(calibration.main)
 benchmarks.command("model")(model_speed.main)
 benchmarks.command("planner")(planner.main)
 benchmarks.command("sop")(sop.main)
-benchmarks.command("live")(live.main)
 
 if __name__ == "__main__":
     app()
