@@ -20,7 +20,7 @@ from sop_monitor_pkg.core.journal import Journal
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
-from sop_monitor_pkg.web.board import Beside, CycleTimes, board
+from sop_monitor_pkg.web.board import Beside, CycleTimes, Expected, board
 from sop_monitor_pkg.web.server import PageServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -60,7 +60,7 @@ class Station:
         write(
             step_clip(folder, "pick_base"), [scene(x, (180, 190, 180)) for x in range(100, 200, 10)]
         )
-        outlook = "screw_m3", 0.87, 0.7, True, self.now_ns()
+        outlook = Expected("screw_m3", 0.87, 0.7, True, self.now_ns())
         self.beside = Beside({"rotate_part": (2.4, 4.8)}, self.clips, outlook)
 
     def on_change(self, change):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -71,12 +70,6 @@ class Decoder:
 @pytest.fixture
 def decoder(ros, folder):
     return Decoder(ros, folder)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def get(port, path) -> bytes | None:
@@ -191,8 +184,7 @@ def test_a_second_monitor_on_the_same_journal_is_refused(decoder):
         second.start()
 
 
-def test_the_page_shows_the_camera_and_an_answer_reaches_the_topic(decoder):
-    port = free_port()
+def test_the_page_shows_the_camera_and_an_answer_reaches_the_topic(decoder, port):
     decoder.ros.process(MODULE, **{**decoder.parameters, "web_port": port})
     decoder.matched()
     camera = decoder.ros.probe.create_publisher(Image, "camera/image_raw", SENSOR)
@@ -219,11 +211,10 @@ def test_the_page_shows_the_camera_and_an_answer_reaches_the_topic(decoder):
     decoder.ros.wait_for(lambda: not decoder.buzzer[-1].data, "the buzzer to stop")
 
 
-def test_the_page_shows_the_moment_of_an_alarm_and_what_is_normal(decoder, station, folder):
+def test_the_page_shows_the_moment_of_an_alarm_and_what_is_normal(decoder, port, station, folder):
     usual_s = dict.fromkeys(station.by_name, (2.0, 4.0))
     (folder / "normal.json").write_text(json.dumps({"usual_s": usual_s}))
     write(step_clip(folder, "rotate_part"), [np.zeros((48, 64, 3), np.uint8)])
-    port = free_port()
     decoder.start(web_port=port, normal=str(folder))
     decoder.matched()
     camera = decoder.ros.probe.create_publisher(Image, "camera/image_raw", SENSOR)
@@ -247,9 +238,8 @@ def test_the_page_shows_the_moment_of_an_alarm_and_what_is_normal(decoder, stati
     assert running["takes_s"] == [2.0, 4.0]
 
 
-def test_what_is_normal_in_another_procedure_is_left_out(decoder, folder):
+def test_what_is_normal_in_another_procedure_is_left_out(decoder, port, folder):
     (folder / "normal.json").write_text(json.dumps({"usual_s": {"cut": (1.0, 2.0)}}))
-    port = free_port()
     decoder.start(web_port=port, normal=str(folder))
     decoder.matched()
     steps = json.loads(get(port, "/api/board"))["steps"]

@@ -272,16 +272,14 @@ def _timed(tally: Tally, name: str) -> Iterator[None]:
 def film(folder: Path, seed: int, cycles: int) -> list[Recording]:
     """Recordings of the station with this seed: mixed cycles, and as many each with a defect and
     with a bad label, which are rare among all."""
-    plan = {
-        "mixed": (),
-        "defects": ("defective_part",),
-        "labels": ("wrong_label,unreadable_label",),
+    plan: dict[str, tuple[int, tuple[str, ...]]] = {
+        "mixed": (0, ()),
+        "defects": (10_000, ("--faults", "defective_part")),
+        "labels": (20_000, ("--faults", "wrong_label,unreadable_label")),
     }
     return [
-        Recording(
-            record(folder / name, seed, cycles, *faults and ("--faults", *faults), first=first)
-        )
-        for (name, faults), first in zip(plan.items(), (0, 10_000, 20_000))
+        Recording(record(folder / name, seed, cycles, *options, first=first))
+        for name, (first, options) in plan.items()
     ]
 
 

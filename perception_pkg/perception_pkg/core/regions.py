@@ -141,11 +141,11 @@ def _from_station(station: dict[str, Any]) -> dict[str, Any]:
     planes = station.get("mm_per_px") or {}
     label = station.get("label") or {}
     pattern = "|".join(f"(?:{label[name]})" for name in ("product", "lot", "code") if name in label)
+    texts, surfaces = {"look_for": TEXT, "pattern": pattern}, {"look_for": DEFECTS}
     regions = {}
     for name, box in station["regions"].items():
         entry = {"box": [round(number) for number in box], "mm_per_px": _scale(name, planes)}
-        texts = {"look_for": TEXT, "pattern": pattern}
-        regions[name] = entry | (texts if "label" in name else {"look_for": DEFECTS})
+        regions[name] = entry | (texts if "label" in name else surfaces)
     return {"size": station["size"], "mm_per_px": _scale("", planes), "regions": regions}
 
 

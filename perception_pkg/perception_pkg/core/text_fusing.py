@@ -67,7 +67,7 @@ class TextFuser:
         if there is none."""
         for place in self._places:
             place.missed += 1
-        known = {(place.kind, place.readings[-1].text): place for place in self._places}
+        known = {(place.kind, place.readings[-1].text) for place in self._places}
         for reading in sorted(readings, key=lambda r: (r.kind, r.text) not in known):
             place = self._place(reading)
             place.readings.append(reading)

@@ -20,7 +20,7 @@ COMPONENTS = 320  # of the PCA; small differences tell movements apart
 _FOR_EACH = 8  # latents that a component needs
 KEPT_PER_STATE = 60  # latents that stand for the neighbourhood of a state
 NEIGHBOURS = 3
-FAR = 5.0  # squared distance for each dimension; of normal work, some nine tenths are nearer
+FAR = 5.0  # squared distance for each dimension; of normal work, more than nine tenths are nearer
 _PLENTY = 10  # latents of each state: covariances can be told from them
 
 

@@ -6,6 +6,7 @@ Animated WebP, which every browser plays in an `<img>`.
 from __future__ import annotations
 
 import io
+import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from vjepa_world_model.video import VideoReader
+from vjepa_world_model.video import VideoReader, thinned
 
 from sop_monitor_pkg.core.cycle_recordings import CycleRecording
 from sop_monitor_pkg.core.phases import Segment
@@ -26,12 +27,13 @@ _QUALITY = 60
 _LONGEST_S = 12.0  # of a step that is shown
 
 
-def write(path: Path, pictures: Iterable[np.ndarray], rate_hz: float = RATE_HZ) -> None:
-    """Writes pictures, uint8 [H, W, 3] RGB, at least one, as a clip that plays again and again."""
-    first, *rest = (Image.fromarray(_small(picture)) for picture in pictures)
+def write(path: Path, pictures: Iterable[np.ndarray]) -> None:
+    """Writes pictures, uint8 [H, W, 3] RGB, at least one, RATE_HZ of them a second, as a clip that
+    plays again and again."""
+    first, *rest = (Image.fromarray(picture) for picture in pictures)
     data = io.BytesIO()
     first.save(
-        data, "WEBP", save_all=True, append_images=rest, duration=round(1000 / rate_hz), loop=0,
+        data, "WEBP", save_all=True, append_images=rest, duration=round(1000 / RATE_HZ), loop=0,
         quality=_QUALITY, method=0,
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +56,7 @@ class RecentPictures:
         """Keeps uint8 [H, W, 3] RGB; after a jump back in time, nothing from before it."""
         if self._kept and stamp_ns < self._kept[-1][0]:
             self._kept.clear()
-        self._kept.append((stamp_ns, _small(picture)))
+        self._kept.append((stamp_ns, narrowed(picture, WIDTH_PX)))
         while stamp_ns - self._kept[0][0] > (BEFORE_S + AFTER_S) * 1e9:
             self._kept.popleft()
 
@@ -113,22 +115,19 @@ def write_steps(cycles: Sequence[CycleRecording], normal: Path) -> None:
 
 
 def _between(video: Path, segment: Segment) -> list[np.ndarray]:
-    recent, pictures = RecentPictures(), []
+    end_s = min(segment.end_s, segment.begin_s + _LONGEST_S)
     with VideoReader(video) as reader:
-        for time_s, picture in reader.frames():
-            if time_s > min(segment.end_s, segment.begin_s + _LONGEST_S):
-                break
-            if time_s >= segment.begin_s and recent.wants(round(time_s * 1e9)):
-                recent.take(round(time_s * 1e9), picture)
-                pictures.append(_small(picture))
-    return pictures
+        until = itertools.takewhile(lambda frame: frame[0] <= end_s, reader.frames())
+        shown = ((time_s, picture) for time_s, picture in until if time_s >= segment.begin_s)
+        return [narrowed(picture, WIDTH_PX) for _, picture in thinned(shown, RATE_HZ)]
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
+def narrowed(picture: np.ndarray, width_px: int) -> np.ndarray:
+    """The picture, at most so wide."""
     height, width = picture.shape[:2]
-    if width <= WIDTH_PX:
+    if width <= width_px:
         return picture
-    size = WIDTH_PX, max(1, round(height * WIDTH_PX / width))
+    size = width_px, max(1, round(height * width_px / width))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 

@@ -8,7 +8,7 @@ token of a nearly equal score says otherwise; from then on, tokens that do are d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Belief:
     path: Path
     told: int
     probability: float
-    begun: dict[int, float] = field(default_factory=dict)
+    begun: dict[int, float]
 
 
 class Decoder:
@@ -155,7 +155,7 @@ class Decoder:
         weights = np.exp(self._scores[alive] - self._scores[best])
         weights /= weights.sum()
         same = np.array([sequences[s] == sequences[best] for s in alive])
-        told, begun = len(self._told), {}
+        told, begun = len(self._told), dict[int, float]()
         for state, weight in zip(alive, weights):
             for step in sequences[state][told : told + 1]:
                 begun[step] = begun.get(step, 0.0) + float(weight)

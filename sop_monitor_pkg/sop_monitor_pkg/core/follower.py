@@ -133,7 +133,7 @@ class CycleFollower:
             self._begin(step, begin_s, belief.probability, seen)
         self._score_time(belief, time_s, seen)
         self._score_novelty(belief.state, point, time_s, seen)
-        self._look_ahead(seen)
+        self._look_ahead(belief, seen)
         return seen
 
     def end(self, time_s: float) -> Seen:
@@ -190,7 +190,7 @@ class CycleFollower:
         """How much the latent has changed over the last `motion_s`, root mean square."""
         return float(np.sqrt(np.mean(self._evidence.change**2)))
 
-    def _look_ahead(self, seen: Seen) -> None:
+    def _look_ahead(self, belief: Belief, seen: Seen) -> None:
         """The mean of the last few answers of the probe, and the decoder's doubts."""
         self._points.append(self._evidence.point)
         self._chances.append(self._normal.anticipator.next_step(np.stack(self._points)))
@@ -198,10 +198,9 @@ class CycleFollower:
             return
         done = [name for name, _ in self.told]
         allowed = {self._steps.index(step.name) for step in self._procedure.next_steps(done)}
-        begun = self.belief.begun if self.belief is not None else {}
-        risk = sum(p for step, p in begun.items() if step not in allowed)
+        risk = sum(p for step, p in belief.begun.items() if step not in allowed)
         chances = np.mean(self._chances, axis=0)
-        for step, p in begun.items():  # what has begun is no longer to be guessed
+        for step, p in belief.begun.items():  # what has begun is no longer to be guessed
             chances[step] = max(chances[step], p)
         best = int(chances.argmax())
         seen.outlook = Outlook(self._steps[best], float(chances[best]), float(risk))

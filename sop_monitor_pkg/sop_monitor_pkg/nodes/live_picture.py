@@ -10,6 +10,8 @@ import numpy as np
 from node_kit.images import ImageError, to_array, to_msg
 from sensor_msgs.msg import Image
 
+from sop_monitor_pkg.core.clips import narrowed
+
 _WIDEST_PX = 640
 _QUALITY = 80
 
@@ -43,11 +45,8 @@ class LivePicture:
         _, drawn = self._drawn()
         if drawn is None:
             return None
-        height, width = drawn.shape[:2]
-        if width > _WIDEST_PX:
-            size = _WIDEST_PX, max(1, round(height * _WIDEST_PX / width))
-            drawn = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
-        done, data = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        small = narrowed(drawn, _WIDEST_PX)
+        done, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         return data.tobytes() if done else None
 
     def _drawn(self) -> tuple[Image | None, np.ndarray | None]:

@@ -29,7 +29,7 @@ from sop_monitor_pkg.nodes.live_picture import LivePicture
 from sop_monitor_pkg.nodes.moments import Moments
 from sop_monitor_pkg.nodes.page import Page
 from sop_monitor_pkg.nodes.parameters import SopMonitorParameters
-from sop_monitor_pkg.web.board import Beside
+from sop_monitor_pkg.web.board import Beside, Expected
 
 EVENTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 """Each event counts, and a decoder may tell many at once."""
@@ -109,7 +109,7 @@ class SopMonitorNode(KitNode):
 
     def on_outlook(self, message: Outlook) -> None:
         m = message
-        self.beside.outlook = m.next_step, m.probability, m.risk, m.warning, self.now_ns()
+        self.beside.outlook = Expected(m.next_step, m.probability, m.risk, m.warning, self.now_ns())
 
     def draw(self, picture: np.ndarray) -> np.ndarray:
         """Step and alarms on a picture."""

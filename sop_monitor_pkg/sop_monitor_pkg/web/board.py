@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sop_monitor_pkg.core.alarm_book import AlarmBook
 from sop_monitor_pkg.core.clips import ClipFolder
@@ -34,6 +34,16 @@ class CycleTimes:
         del self.cycles[:-CYCLES_SHOWN]
 
 
+class Expected(NamedTuple):
+    """What seemed to come next at `at_ns`; the others as in an `Outlook` message."""
+
+    next_step: str
+    probability: float
+    risk: float
+    warning: bool
+    at_ns: int
+
+
 @dataclass
 class Beside:
     """What the page shows beside the alarms; all of it may be missing.
@@ -41,12 +51,12 @@ class Beside:
     Attributes:
         usual_s: between which times [s] each step lasts in normal work.
         clips: of alarms and steps.
-        outlook: next step, probability, risk and whether it is a warning, with the time [ns].
+        outlook: the newest.
     """
 
     usual_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     clips: ClipFolder | None = None
-    outlook: tuple[str, float, float, bool, int] | None = None
+    outlook: Expected | None = None
 
 
 def board(
@@ -112,10 +122,14 @@ def board(
 
 def _outlook(procedure: Procedure, beside: Beside, now_ns: int) -> dict[str, Any] | None:
     """What seems to come next; None: nobody says, or not lately."""
-    if beside.outlook is None or now_ns - beside.outlook[4] > _OUTLOOK_S * 1e9:
+    outlook = beside.outlook
+    if outlook is None or now_ns - outlook.at_ns > _OUTLOOK_S * 1e9:
         return None
-    step, probability, risk, warning, _ = beside.outlook
-    if step not in procedure.by_name:
+    if outlook.next_step not in procedure.by_name:
         return None
-    title = procedure.by_name[step].title
-    return {"title": title, "probability": probability, "risk": risk, "warning": warning}
+    return {
+        "title": procedure.by_name[outlook.next_step].title,
+        "probability": outlook.probability,
+        "risk": outlook.risk,
+        "warning": outlook.warning,
+    }
