@@ -32,7 +32,7 @@ def box(x, name="screw_m3", visible=1.0):
 def found(x, number=0, confidence=0.9):
     scores = np.zeros(2, np.float32)
     scores[number] = confidence
-    return Found(np.array([x, 0, x + 20, 20], float), scores)
+    return Found(np.array([x, 0, x + 20, 20], float), scores, number, confidence)
 
 
 def part(x, name, candidates=None):

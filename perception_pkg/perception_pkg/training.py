@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -51,6 +52,9 @@ def defects(
     iterations: int = typer.Option(500, min=1),
     region_px: int = typer.Option(0, min=0, help="side of what is fed [px]; 0: 286, by area"),
     pretrained: bool = typer.Option(True, help="begin with ImageNet weights of the encoder"),
+    start: Path | None = typer.Option(
+        None, help="model folder whose weights to begin with instead; halves the learning rate"
+    ),
     seed: int = typer.Option(0, min=0),
     device: str = typer.Option("auto", help="auto, cpu or cuda"),
     threads: int = typer.Option(0, min=0, help="CPU threads; 0: all cores"),
@@ -63,6 +67,8 @@ def defects(
     from perception_pkg.core.defect_data import kinds_of, read_folder
 
     recipe = defect_training.DefectRecipe(iterations=iterations, pretrained=pretrained, seed=seed)
+    if start is not None:
+        recipe = replace(recipe, start=str(start), learning_rate=recipe.learning_rate / 2)
     if region_px:
         recipe = defect_training.sized(recipe, region_px)
     try:
@@ -70,7 +76,7 @@ def defects(
         kinds = kinds_of(samples)
         chosen = torch.device(_device(device, threads))
         model = defect_training.train(samples, kinds, out, recipe, chosen).cpu()
-    except (DefectDataError, RunError) as error:
+    except (DefectDataError, ModelError, RunError) as error:
         _refuse("defects", error)
     config = DefectConfig(kinds=kinds, area_px=recipe.area_px)
     unet.save(out / "model", model, config)

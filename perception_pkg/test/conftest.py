@@ -29,7 +29,7 @@ def detector_folder(tmp_path_factory) -> Path:
     rows = [
         # centre x, y, width, height; scores of the classes
         (16, 16, 8, 8, 0.9, 0.1, 0.0),
-        (40, 16, 8, 8, 0.6, 0.5, 0.0),
+        (40, 16, 8, 8, 0.3, 0.2, 0.0),
         (32, 44, 24, 16, 0.0, 0.0, 0.8),
         (33, 44, 24, 16, 0.0, 0.0, 0.5),  # the base once more
         (32, 32, 9, 9, 0.01, 0.0, 0.0),  # nothing

@@ -107,6 +107,18 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(data, tmp_path, mon
         defect_training.train(samples, kinds, tmp_path / "cut", replace(RECIPE, seed=1), CPU)
 
 
+def test_a_training_begins_with_the_weights_of_another(data, tmp_path):
+    samples, kinds = read_folder(data), ("crack", "spot")
+    first = defect_training.train(samples, kinds, tmp_path / "first", RECIPE, CPU)
+    unet.save(tmp_path / "model", first, DefectConfig(kinds))
+    recipe = replace(RECIPE, iterations=1, learning_rate=0.0, start=str(tmp_path / "model"))
+    second = defect_training.train(samples, kinds, tmp_path / "second", recipe, CPU)
+    for before, after in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.allclose(before, after, atol=1e-6)
+    with pytest.raises(ModelError, match="finds crack, spot"):
+        defect_training.train(samples, ("crack", "hole"), tmp_path / "third", recipe, CPU)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (50, 80)])
 def test_export_and_original_agree(defect_folder, size):
     model, config = unet.load(defect_folder)

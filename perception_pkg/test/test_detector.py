@@ -77,6 +77,13 @@ def test_boxes_are_in_pixels_of_the_picture(detector_folder):
     assert parts[1].box.tolist() == [40.0, 40.0, 88.0, 64.0]  # the lower edge is cut off
 
 
+def test_a_part_of_unclear_size_is_as_certain_as_both_its_classes_together(detector_folder):
+    image = np.zeros((64, 64, 3), np.uint8)
+    parts = OnnxDetector(detector_folder, confidence=0.4).find(image)
+    assert [part.confidence for part in parts] == pytest.approx([1.0, 0.8, 0.5])
+    assert parts[2].scores.max() == pytest.approx(0.3) and parts[2].best == 0
+
+
 def test_letterbox_keeps_proportions():
     square, scale, left, top = letterbox(np.full((30, 60, 3), 7, np.uint8), 120)
     assert (scale, left, top) == (2.0, 0, 30)

@@ -12,7 +12,7 @@ PAIR = SizePair("m3", "m4", doubt=1.0)
 
 def found(x, y, side=10.0, scores=(0.0, 0.0, 0.9)):
     box = np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2], float)
-    return Found(box, np.array(scores, np.float32))
+    return Found(box, np.array(scores, np.float32), int(np.argmax(scores)), max(scores))
 
 
 def test_parts_that_cross_keep_their_numbers():

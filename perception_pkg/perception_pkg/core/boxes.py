@@ -11,21 +11,15 @@ import numpy as np
 class Found:
     """One part that a detector found in one picture.
 
-    box: float64 [4]. scores: float32 [classes], each 0..1, not summing to anything.
+    box: float64 [4]. scores: float32 [classes], each 0..1, not summing to anything. best: number
+    of its class. confidence: 0..1, that it is there, whichever of two classes that differ only in
+    size it may be.
     """
 
     box: np.ndarray
     scores: np.ndarray
-
-    @property
-    def best(self) -> int:
-        """Number of the class with the highest score."""
-        return int(self.scores.argmax())
-
-    @property
-    def confidence(self) -> float:
-        """The highest score, 0..1."""
-        return float(self.scores.max())
+    best: int
+    confidence: float
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Training the U-Net on pictures and masks.
 
-Pictures are scaled to one area, then cropped: half of the crops around a defect. The loss is cross
-entropy over the kinds, plus a soft Dice of any defect per picture (small defects weigh as much as
-large ones), plus cross entropy of the whole picture. What is kept is the moving average of the
+Pictures are scaled to one area, then cropped: half of the crops around a defect. The loss is the
+cross entropy of any defect in each pixel, plus its soft Dice per picture, plus the cross entropy of
+the kind where there is a defect, likewise per picture (small defects weigh as much as large ones),
+plus the cross entropy of any defect in the whole picture. What is kept is the moving average of the
 weights.
 """
 
@@ -22,6 +23,7 @@ from vjepa_world_model.training.loop import Run, Schedule, autocast
 from perception_pkg.core import unet
 from perception_pkg.core.defect_config import STRIDE, normalise, resize, target_size
 from perception_pkg.core.defect_data import FREE, Sample
+from perception_pkg.core.model_folder import ModelError
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class DefectRecipe:
     free_share: float = 0.35  # share of the crops from pictures without defects
     pretrained: bool = True
     seed: int = 0
+    start: str | None = None  # model folder whose weights it begins with
 
 
 def sized(recipe: DefectRecipe, side_px: int) -> DefectRecipe:
@@ -63,9 +66,10 @@ def train(
 
     Raises:
         RunError: the folder holds a training of another recipe, or a damaged checkpoint.
+        ModelError: `recipe.start` is unusable, or finds other kinds.
     """
     torch.manual_seed(recipe.seed)
-    model = unet.build(len(kinds), recipe.pretrained).to(device)
+    model = _begin(kinds, recipe).to(device)
     average = copy.deepcopy(model).eval()
     head = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
     optimizer = torch.optim.AdamW(
@@ -186,18 +190,35 @@ def predict(
     return mean[0].cpu().numpy(), float(torch.stack(scores).mean())
 
 
+def _begin(kinds: Sequence[str], recipe: DefectRecipe) -> torch.nn.Module:
+    if recipe.start is None:
+        return unet.build(len(kinds), recipe.pretrained)
+    model, config = unet.load(Path(recipe.start))
+    if tuple(config.kinds) != tuple(kinds):
+        raise ModelError(
+            f"{recipe.start} finds {', '.join(config.kinds)}, the pictures show "
+            f"{', '.join(kinds)}; begin with a model of the same kinds, or without --start"
+        )
+    return model
+
+
 def _losses(
     maps: torch.Tensor, whole: torch.Tensor, targets: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    has = (targets > 0).flatten(1).any(1).float()
-    any_defect = 1.0 - maps.softmax(1)[:, 0]
     truth = (targets > 0).float()
-    overlap = (any_defect * truth).sum((1, 2))
-    size = any_defect.sum((1, 2)) + truth.sum((1, 2))
+    has = truth.flatten(1).any(1).float()
+    many = has.sum().clamp(min=1.0)
+    any_defect = torch.logsumexp(maps[:, 1:], 1) - maps[:, 0]
+    found = any_defect.sigmoid()
+    overlap = (found * truth).sum((1, 2))
+    size = found.sum((1, 2)) + truth.sum((1, 2))
     dice = 1.0 - (2 * overlap + 20.0) / (size + 20.0)
+    kind = F.cross_entropy(maps[:, 1:], (targets - 1).clamp(min=0), reduction="none")
+    kind = (kind * truth).sum((1, 2)) / truth.sum((1, 2)).clamp(min=1.0)
     return {
-        "pixels": F.cross_entropy(maps, targets),
-        "dice": (dice * has).sum() / has.sum().clamp(min=1.0),
+        "pixels": F.binary_cross_entropy_with_logits(any_defect, truth),
+        "dice": (dice * has).sum() / many,
+        "kind": 0.2 * kind.sum() / many,
         "picture": 0.3 * F.binary_cross_entropy_with_logits(whole[:, 0], has),
     }
 

@@ -18,6 +18,7 @@ from perception_pkg.core.model_folder import ModelError, read_config, write_json
 from perception_pkg.core.onnx import open_session
 from perception_pkg.core.size_rule import SizePair
 
+TIE = 1e-6  # weight of its own score, where two classes are equally present
 PAD = 114  # grey around a picture that is not square, as ultralytics trains
 
 
@@ -52,7 +53,7 @@ class DetectorConfig:
     classes: tuple[str, ...]
     image_px: int = 320
     pairs: tuple[SizePair, ...] = field(default=())
-    confidence: float = 0.35
+    confidence: float = 0.25
     overlap: float = 0.6
 
     def write(self, folder: Path) -> None:
@@ -107,23 +108,39 @@ class OnnxDetector:
         """The parts in uint8 [H, W, 3] RGB, most confident first."""
         fed, scale, left, top = letterbox(image, self.config.image_px)
         raw = self.raw(fed)
-        keep = raw[4:].max(0) >= self._confidence
-        raw = raw[:, keep].T.astype(np.float64)
-        if not len(raw):
+        keep = self._present(raw[4:]).max(0) >= self._confidence
+        raw = raw[:, keep].astype(np.float64)
+        if not raw.size:
             return []
+        scores, present = raw[4:], self._present(raw[4:])
+        best, confidence = (present + TIE * scores).argmax(0), present.max(0)
+        raw = raw.T
         centre, size = raw[:, :2], raw[:, 2:4]
         boxes = np.concatenate([centre - size / 2, centre + size / 2], 1)
         boxes = (boxes - (left, top, left, top)) / scale
         height, width = image.shape[:2]
         boxes = np.clip(boxes, 0.0, (width, height, width, height))
-        chosen = suppress(boxes, raw[:, 4:].max(1), self.config.overlap)
-        return [Found(boxes[i], raw[i, 4:].astype(np.float32)) for i in chosen]
+        chosen = suppress(boxes, confidence, self.config.overlap)
+        return [
+            Found(boxes[i], scores[:, i].astype(np.float32), int(best[i]), float(confidence[i]))
+            for i in chosen
+        ]
 
     def raw(self, fed: np.ndarray) -> np.ndarray:
         """What the network gives for uint8 [S, S, 3] RGB: float32 [4 + classes, anchors]."""
         batch = fed.transpose(2, 0, 1)[None].astype(np.float32) / 255.0
         (output,) = self._session.run(None, {self._session.get_inputs()[0].name: batch})
         return output[0]
+
+
+    def _present(self, scores: np.ndarray) -> np.ndarray:
+        """That something of a class is there, from scores [classes, anchors]: one of two classes
+        that differ only in size is there, however little is known of which."""
+        present = scores.copy()
+        for pair in self.config.pairs:
+            both = [self.classes.index(name) for name in (pair.first, pair.second)]
+            present[both] = np.minimum(scores[both].sum(0), 1.0)
+        return present
 
 
 def letterbox(image: np.ndarray, side: int) -> tuple[np.ndarray, float, int, int]:

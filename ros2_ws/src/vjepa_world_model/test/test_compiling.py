@@ -22,7 +22,7 @@ def model(small_parts, tmp_path, monkeypatch) -> WorldModel:
 def energies(model: WorldModel) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     features, goal = torch.randn(2, 4, 24, generator=generator)
-    actions = [torch.randn(size, generator=generator) for size in ((5, 1, 7), (4, 3, 7))]
+    actions = [torch.randn(size, generator=generator) for size in ((5, 1, 7), (4, 3, 7), (1, 3, 7))]
     return [model.score(features, goal, torch.zeros(7), a) for a in actions]
 
 

@@ -13,10 +13,11 @@ import torch
 from vjepa_world_model.predictor import ActionConditionedPredictor, KeyValueCache
 
 # Sequences and steps that are imagined once, so that no plan waits for the compiler: a single step,
-# and a first one, a middle one and a last one.
-_WARM_UP = ((2, 1), (3, 3))
-# Kinds of steps that a block is compiled for: first or not, last or not, first block or not, with
-# or without gradients. Beyond torch's limit of 8 it would run some of them as they are.
+# and a first one, a middle one and a last one, of several sequences and of one.
+_WARM_UP = ((2, 1), (3, 3), (1, 3))
+# Kinds of steps that a block is compiled for: first or not, last or not, first block or not, one
+# sequence or more, with or without gradients. Beyond torch's limit of 8 it would run some of them
+# as they are.
 _KINDS = 32
 
 
@@ -49,9 +50,11 @@ def compile_predictor(predictor: ActionConditionedPredictor, backend: str = "ind
 def _imagine(predictor: ActionConditionedPredictor, sequences: int, horizon: int) -> None:
     device, config = predictor.predictor_embed.weight.device, predictor.config
     frame = torch.zeros(1, config.tokens, config.embed_dim, device=device)
+    state = torch.zeros(1, 7, device=device)
     numbers, cache = torch.zeros(sequences, 7, device=device), KeyValueCache()
     for step in range(horizon):
-        frame = predictor.step(frame, numbers, numbers, cache, last=step == horizon - 1)
+        frame = predictor.step(frame, numbers, state, cache, last=step == horizon - 1)
+        state = numbers
 
 
 class Recorded:

@@ -7,7 +7,7 @@ States and actions are those of `poses`. Nothing here touches the disk; see `che
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -168,14 +168,14 @@ class WorldModel:
             Features [B, H, N, D] and states [B, H, 7] after each action. Differentiable in all
             arguments.
         """
-        steps = zip(*self._imagine(features, states, actions), strict=True)
-        imagined, poses = (torch.stack(step, dim=1) for step in steps)
-        return imagined, poses
+        poses = _follow(states, actions)
+        imagined = torch.stack([*self._imagine(features, poses[:-1], actions)], dim=1)
+        return imagined, torch.stack(poses[1:], dim=1)
 
     def _imagine(
-        self, features: torch.Tensor, states: torch.Tensor, actions: torch.Tensor
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features [B, N, D] and states [B, 7] after each action; arguments as `rollout`."""
+        self, features: torch.Tensor, states: Sequence[torch.Tensor], actions: torch.Tensor
+    ) -> Iterator[torch.Tensor]:
+        """Features [B, N, D] after each of the actions [B, H, 7]; `states`: before each."""
         if self._predictor is None:
             raise ValueError(
                 f"{self.name} has no action-conditioned predictor, it only encodes; give the "
@@ -184,11 +184,10 @@ class WorldModel:
         cache, horizon = KeyValueCache(), actions.shape[1]
         for step in range(horizon):
             predicted = self._predictor.step(
-                features, actions[:, step], states, cache, last=step == horizon - 1
+                features, actions[:, step], states[step], cache, last=step == horizon - 1
             )
             features = normalize_features(predicted)
-            states = apply_action(states, actions[:, step])
-            yield features, states
+            yield features
 
     def energy(self, features: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """Mean absolute difference of features [..., N, D] to the goal's [N, D]; [...]."""
@@ -215,10 +214,12 @@ class WorldModel:
         horizon = actions.shape[1]
         if self.anchored and stay is None:
             stay = self.imagine_stay(features, state, horizon)
+        now, *later = _follow(state[None], actions[:, :-1])
+        chunks = -(-len(actions) // self.sequences_at_once(horizon))
         energies = []
-        for chunk in actions.chunk(-(-len(actions) // self.sequences_at_once(horizon))):
+        for chunk, *poses in zip(*(part.chunk(chunks) for part in (actions, *later)), strict=True):
             steps = []
-            for step, (imagined, _) in enumerate(self._imagine(features[None], state[None], chunk)):
+            for step, imagined in enumerate(self._imagine(features[None], [now, *poses], chunk)):
                 if self.anchored:
                     imagined = normalize_features(features + imagined - stay[step])
                 steps.append(self.energy(imagined, goal))
@@ -252,3 +253,11 @@ class WorldModel:
         if self._limit_bytes is not None:
             return self._limit_bytes
         return int(_SHARE_OF_FREE * memory.available_bytes(self.device))
+
+
+def _follow(states: torch.Tensor, actions: torch.Tensor) -> list[torch.Tensor]:
+    """The states [B, 7] before the first and after each of the actions [B, H, 7]."""
+    poses = [states]
+    for step in range(actions.shape[1]):
+        poses.append(apply_action(poses[-1], actions[:, step]))
+    return poses
