@@ -49,7 +49,8 @@ def detector(
 def defects(
     data: Path = typer.Argument(help="folder with a subfolder per kind, and `free`"),
     out: Path = typer.Option(Path("out/training/defects"), help="resumes what is there"),
-    iterations: int = typer.Option(500, min=1),
+    iterations: int = typer.Option(2000, min=1),
+    batch: int = typer.Option(12, min=1, help="crops at once"),
     region_px: int = typer.Option(0, min=0, help="side of what is fed [px]; 0: 286, by area"),
     pretrained: bool = typer.Option(True, help="begin with ImageNet weights of the encoder"),
     start: Path | None = typer.Option(
@@ -66,7 +67,9 @@ def defects(
     from perception_pkg.core.defect_config import DefectConfig
     from perception_pkg.core.defect_data import kinds_of, read_folder
 
-    recipe = defect_training.DefectRecipe(iterations=iterations, pretrained=pretrained, seed=seed)
+    recipe = defect_training.DefectRecipe(
+        iterations=iterations, batch=batch, pretrained=pretrained, seed=seed
+    )
     if start is not None:
         recipe = replace(recipe, start=str(start), learning_rate=recipe.learning_rate / 2)
     if region_px:

@@ -30,9 +30,9 @@ from perception_pkg.core.model_folder import ModelError
 class DefectRecipe:
     """What decides the outcome of a training, beside the pictures."""
 
-    iterations: int = 500
-    batch: int = 8
-    crop_px: int = 256
+    iterations: int = 2000
+    batch: int = 12
+    crop_px: int = 192
     area_px: int = 256 * 320
     learning_rate: float = 2e-3
     encoder_share: float = 0.5  # of the learning rate

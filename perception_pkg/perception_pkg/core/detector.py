@@ -132,7 +132,6 @@ class OnnxDetector:
         (output,) = self._session.run(None, {self._session.get_inputs()[0].name: batch})
         return output[0]
 
-
     def _present(self, scores: np.ndarray) -> np.ndarray:
         """That something of a class is there, from scores [classes, anchors]: one of two classes
         that differ only in size is there, however little is known of which."""

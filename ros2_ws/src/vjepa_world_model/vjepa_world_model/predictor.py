@@ -17,7 +17,6 @@ from torch import nn
 
 from vjepa_world_model.rotary import RotaryTables, rotary_tables, rotate
 
-
 Projected = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Rotated queries, rotated keys, and values, each [B, tokens, width]."""
 
