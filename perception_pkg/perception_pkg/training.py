@@ -49,7 +49,7 @@ def detector(
 def defects(
     data: Path = typer.Argument(help="folder with a subfolder per kind, and `free`"),
     out: Path = typer.Option(Path("out/training/defects"), help="resumes what is there"),
-    iterations: int = typer.Option(2000, min=1),
+    iterations: int = typer.Option(1200, min=1),
     batch: int = typer.Option(12, min=1, help="crops at once"),
     region_px: int = typer.Option(0, min=0, help="side of what is fed [px]; 0: 286, by area"),
     pretrained: bool = typer.Option(True, help="begin with ImageNet weights of the encoder"),

@@ -180,6 +180,10 @@ def test_iou_is_summed_over_the_pictures_of_a_kind():
     assert summary["kinds"]["spot"]["named_iou"] == 0.0
     assert summary["mean_iou"] == pytest.approx(0.875)
     assert summary["auroc"] == pytest.approx(2 / 3)
+    scores.add("crack", np.zeros((10, 10), bool), found, 0.95)  # nobody knows where it is
+    assert scores.summary()["kinds"]["crack"]["iou"] == summary["kinds"]["crack"]["iou"]
+    assert scores.summary()["kinds"]["crack"]["not_marked"] == 1
+    assert scores.summary()["auroc"] == pytest.approx(3 / 4)
 
 
 def test_auroc_counts_ties_half():

@@ -20,7 +20,7 @@ from sop_monitor_pkg.core.live import LiveFollower
 from sop_monitor_pkg.core.normal import SCORES, Extremes, NormalError
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.places import PlaceWatch
-from sop_monitor_pkg.core.sightings import Sighting, SightingError
+from sop_monitor_pkg.core.sightings import UNKNOWN, Sighting, SightingError
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
 
 PROCEDURE = small_work.procedure()
@@ -92,12 +92,33 @@ def test_a_step_done_too_fast_is_told_when_it_has_ended(known):
         ("nut_m4", 0.2, 0.8, Kind.DROPPED_PART),
         ("nut_m4", 0.5, 0.2, Kind.WRONG_PART),
         ("coin", 0.2, 0.8, Kind.FOREIGN_OBJECT),
+        (UNKNOWN, 0.2, 0.8, Kind.DROPPED_PART),  # one of two sizes
     ],
 )
 def test_what_lies_where_it_never_does_is_told_by_kind(known, name, x, y, kind):
-    alarms = raised(cycle(seed=6, extra=[part(name, 9, x, y)]), known)
+    thing = part(name, 9, x, y)
+    if name == UNKNOWN:
+        thing = replace(thing, candidates=("nut_m3", "nut_m4"))
+    alarms = raised(cycle(seed=6, extra=[thing]), known)
     assert [found for found, _ in alarms] == [kind]
     assert 3.0 < alarms[0][1] < 5.0
+
+
+def test_a_part_of_either_size_may_lie_where_one_of_them_does():
+    points = np.array([[0.5, 0.2], [0.7, 0.4]], np.float32)
+    known_places = places.Places(("nut_m3", "nut_m4"), points, np.zeros(2, int), np.arange(2))
+    either = replace(part(UNKNOWN, 1, 0.7, 0.4), candidates=("nut_m3", "nut_m4"))
+    assert known_places.misplaced(either, [0]).distance == pytest.approx(0.0, abs=1e-6)
+    assert known_places.misplaced(part("nut_m3", 1, 0.7, 0.4), [0]).belongs == "nut_m4"
+
+
+def test_what_is_taken_for_something_else_now_and_then_is_not_usual():
+    def seen(often: int) -> list[Sighting]:
+        coin, nut = part("coin", 2, 0.2, 0.8), part("nut_m3", 1, 0.5, 0.2)
+        return [Sighting(0.2 * i, (nut, coin) if i < often else (nut,)) for i in range(40)]
+
+    often, rarely = (places.learn([(seen(times), [0] * 40) for _ in range(5)]) for times in (20, 2))
+    assert often.classes == ("coin", "nut_m3") and rarely.classes == ("nut_m3",)
 
 
 def test_a_hand_may_be_anywhere_and_a_part_may_be_carried_anywhere(known):
@@ -107,8 +128,8 @@ def test_a_hand_may_be_anywhere_and_a_part_may_be_carried_anywhere(known):
     ]  # never at rest
     assert not any(watch_.take(sighting, [0]) for sighting in carried)
     follower = CycleFollower(PROCEDURE, known)
-    assert follower._kind_of(places.Misplaced("nut_m3", 0.3)) is Kind.DROPPED_PART
-    assert follower._kind_of(places.Misplaced("nut_m4", 0.3, "nut_m3")) is Kind.WRONG_PART
+    assert follower._kind_of(places.Misplaced(("nut_m3",), 0.3)) is Kind.DROPPED_PART
+    assert follower._kind_of(places.Misplaced(("nut_m4",), 0.3, "nut_m3")) is Kind.WRONG_PART
 
 
 def test_a_surface_that_looks_defective_is_told(known):

@@ -112,6 +112,12 @@ def show(console: Console, result: dict) -> None:
         "all", f"{total} + {result['free_pictures']} free", *(_figure(cell) for cell in whole)
     )
     console.print(table)
+    bare = sum(kind["not_marked"] for kind in result["kinds"].values())
+    if bare:
+        console.print(
+            f"{bare} of them mark no defect in their mask: they count for AUROC alone",
+            highlight=False,
+        )
 
 
 def _rounds(

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 FREE = "free"
+SMALLEST_PX = 6  # of a mask: less marks nothing
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -34,6 +35,12 @@ class Sample:
     kind: str
     image: np.ndarray
     mask: np.ndarray
+
+    @property
+    def marked(self) -> bool:
+        """Whether the mask says where the defect is: some real pictures of a kind have an empty
+        one."""
+        return self.kind == FREE or int(self.mask.sum()) >= SMALLEST_PX
 
 
 def read_folder(folder: Path, kinds: Sequence[str] | None = None) -> list[Sample]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from perception_pkg.core.defect_data import FREE
+from perception_pkg.core.defect_data import FREE, SMALLEST_PX
 
 
 class DefectScores:
@@ -16,8 +16,9 @@ class DefectScores:
     IoU of a kind: over all pictures of that kind, pixels that are defective in both mask and
     prediction, divided by pixels that are defective in either. Defective is any kind: naming the
     kind right is measured apart, by `named_iou`, where only pixels given the picture's own kind
-    count as found. `mean_iou` is the mean over the kinds. AUROC: the chance that a picture with a
-    defect scores higher than one without.
+    count as found. `mean_iou` is the mean over the kinds. Pictures with a defect that is not marked
+    say nothing of places: they count for AUROC alone, the chance that a picture with a defect
+    scores higher than one without.
     """
 
     def __init__(self, kinds: Sequence[str]):
@@ -37,6 +38,7 @@ class DefectScores:
         named = found == (self.kinds.index(kind) + 1 if kind in self.kinds else -1)
         row = {
             "kind": kind,
+            "marked": bool(truth.sum() >= SMALLEST_PX),
             "both": int((truth & any_kind).sum()),
             "either": int((truth | any_kind).sum()),
             "named_both": int((truth & named).sum()),
@@ -47,16 +49,19 @@ class DefectScores:
 
     def summary(self) -> dict:
         """`mean_iou`, `mean_named_iou`, `auroc` and per kind `iou`, `named_iou`, `auroc` (against
-        `free`) and `pictures`. A figure without pictures to measure it on is None."""
+        `free`), `pictures` and how many of them are `not_marked`. A figure without pictures to
+        measure it on is None."""
         kinds = {}
         free = [row["score"] for row in self.rows if row["kind"] == FREE]
         for kind in self.kinds:
             rows = [row for row in self.rows if row["kind"] == kind]
+            marked = [row for row in rows if row["marked"]]
             kinds[kind] = {
-                "iou": _ratio(rows, "both", "either"),
-                "named_iou": _ratio(rows, "named_both", "either"),
+                "iou": _ratio(marked, "both", "either"),
+                "named_iou": _ratio(marked, "named_both", "either"),
                 "auroc": auroc([row["score"] for row in rows], free),
                 "pictures": len(rows),
+                "not_marked": len(rows) - len(marked),
             }
         defective = [row["score"] for row in self.rows if row["kind"] != FREE]
         return {

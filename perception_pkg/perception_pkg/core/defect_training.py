@@ -30,7 +30,7 @@ from perception_pkg.core.model_folder import ModelError
 class DefectRecipe:
     """What decides the outcome of a training, beside the pictures."""
 
-    iterations: int = 2000
+    iterations: int = 1200
     batch: int = 12
     crop_px: int = 192
     area_px: int = 256 * 320
@@ -61,6 +61,8 @@ def train(
 ) -> torch.nn.Module:
     """Trains in `folder`, going on where an interrupted run of the same recipe stopped.
 
+    Pictures with a defect that is not marked are left out.
+
     Returns:
         the averaged network, in evaluation mode.
 
@@ -69,6 +71,7 @@ def train(
         ModelError: `recipe.start` is unusable, or finds other kinds.
     """
     torch.manual_seed(recipe.seed)
+    samples = [sample for sample in samples if sample.marked]
     model = _begin(kinds, recipe).to(device)
     average = copy.deepcopy(model).eval()
     head = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]

@@ -14,14 +14,13 @@ import cv2
 import numpy as np
 import yaml
 
-from perception_pkg.core.defect_data import FREE
+from perception_pkg.core.defect_data import FREE, SMALLEST_PX
 from perception_pkg.core.recordings import DEFECT_KINDS, Frame, Recording, RecordingError
 from perception_pkg.core.regions import DEFECTS, Region
 
 VISIBLE = 0.35  # share of a part that must be seen for it to be labelled
 REACH_IN = {"hand": 0.1, "tool": 0.1}  # of what reaches in from outside, most is never in view
 VALIDATION = 5  # every fifth cycle
-SMALLEST_PX = 6  # of a defect inside a region, to be a defect of it
 MOST = 0.5  # of what can be seen of a defect must be inside
 
 

@@ -67,7 +67,10 @@ def _sighting(about: dict) -> Sighting:
         about["time_s"],
         None
         if parts is None
-        else tuple(SeenPart(p["name"], p["track"], tuple(p["box"])) for p in parts),
+        else tuple(
+            SeenPart(p["name"], p["track"], tuple(p["box"]), tuple(p.get("candidates", ())))
+            for p in parts
+        ),
         about["scores"],
         None if texts is None else tuple(SeenText(**t) for t in texts),
         about["defect_kinds"],

@@ -260,11 +260,12 @@ class CycleFollower:
 
     def _kind_of(self, item: Misplaced) -> Kind | None:
         """What a thing out of place means; None: nothing, since hands and tools go anywhere."""
-        if item.name in self._procedure.parts:
+        if any(name in self._procedure.parts for name in item.names):
             # Two classes that only differ in size have names that only differ in digits.
-            plain = [re.sub(r"\d+", "#", text) for text in (item.name, item.belongs)]
+            plain = [re.sub(r"\d+", "#", text) for text in (item.names[0], item.belongs)]
             return Kind.WRONG_PART if plain[0] == plain[1] else Kind.DROPPED_PART
-        return None if item.name in self._normal.places.classes else Kind.FOREIGN_OBJECT
+        usual = self._normal.places.classes
+        return None if any(name in usual for name in item.names) else Kind.FOREIGN_OBJECT
 
     def _read(self, sighting: Sighting, seen: Seen) -> None:
         """Notes which labels have been read, and how long those of the running step have not."""

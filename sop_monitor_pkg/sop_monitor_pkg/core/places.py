@@ -20,6 +20,7 @@ KEPT = 150  # places of a class in a step
 LASTING_S = 0.5  # as long as a part must be out of place
 _LONGEST_S = 2.0  # it counts no more from then on
 _USUAL = 0.3  # in this share of cycles a class must have been seen, to be one that may be anywhere
+_OFTEN = 5  # sightings in a cycle: what is taken for something else now and then has not been seen
 _LEARNED_S = 0.3  # places of parts that have lain there for so long are normal
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
 _SAME = 0.03  # so near to a normal place of another class, a part is in its place
@@ -30,15 +31,20 @@ class Misplaced:
     """A part out of place.
 
     Attributes:
-        name: its class. distance: from a normal place [picture widths].
+        names: the classes it may be. distance: from a normal place [picture widths].
         belongs: a class that is normally there; empty: none.
         rests_s: how long it has lain there, up to _LONGEST_S.
     """
 
-    name: str
+    names: tuple[str, ...]
     distance: float
     belongs: str = ""
     rests_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return " or ".join(self.names)
 
     @property
     def weight(self) -> float:
@@ -70,12 +76,13 @@ class Places:
             normal = self.points[here & (self.kinds == kind)]
             if len(normal):
                 far[kind] = min(FARTHEST, float(np.hypot(*(normal - point).T).min()))
-        if part.name not in self.classes:
-            return Misplaced(part.name, FARTHEST)
-        own = self.classes.index(part.name)
+        known = [self.classes.index(name) for name in part.names if name in self.classes]
+        if not known:
+            return Misplaced(part.names, FARTHEST)
+        own = float(far[known].min())
         nearest = int(far.argmin())
-        belongs = self.classes[nearest] if far[nearest] < min(far[own], _SAME) else ""
-        return Misplaced(part.name, float(far[own]), belongs)
+        belongs = self.classes[nearest] if far[nearest] < min(own, _SAME) else ""
+        return Misplaced(part.names, own, belongs)
 
 
 class PlaceWatch:
@@ -103,7 +110,8 @@ def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int 
     seen_in: Counter[str] = Counter()
     cycles = list(cycles)
     for sightings, steps in cycles:
-        seen_in.update({part.name for s in sightings for part in s.parts or ()})
+        often = Counter(name for s in sightings for name in {part.name for part in s.parts or ()})
+        seen_in.update(name for name, count in often.items() if count >= _OFTEN)
         rests = RestWatch()
         for sighting, step in zip(sightings, steps, strict=True):
             for part, rests_s in rests.take(sighting.parts or (), sighting.time_s):

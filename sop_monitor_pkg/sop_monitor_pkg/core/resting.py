@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart
+from sop_monitor_pkg.core.sightings import SeenPart
 
 _UNSEEN_S = 1.0  # so long a part may be hidden, by a hand for example, and be the same still
 _STILL = 0.012  # between two sightings, in picture widths: carried parts move more
@@ -19,16 +19,16 @@ class RestWatch:
         self._since: dict[int, tuple[float, SeenPart, float]] = {}  # begun, where, seen last
 
     def take(self, parts: Sequence[SeenPart], time_s: float) -> list[tuple[SeenPart, float]]:
-        """Each part whose class is known and that is tracked, and for how long it has lain where
-        it is [s]."""
+        """Each part that is tracked and of which something is known, and for how long it has lain
+        where it is [s]."""
         found = []
         since = {t: item for t, item in self._since.items() if time_s - item[2] <= _UNSEEN_S}
         for part in parts:
-            if part.name == UNKNOWN or part.track < 0:
+            if not part.names or part.track < 0:
                 continue
             begun_s, where, _ = since.get(part.track, (time_s, part, time_s))
             moved = np.hypot(*np.subtract(part.centre, where.centre))
-            if moved > _STILL or part.name != where.name:
+            if moved > _STILL or not set(part.names) & set(where.names):
                 begun_s, where = time_s, part
             since[part.track] = begun_s, where, time_s
             found.append((part, time_s - begun_s))

@@ -20,11 +20,17 @@ class SightingError(ValueError):
 @dataclass(frozen=True)
 class SeenPart:
     """A part: its class (or `unknown`), number of its track, and box x0, y0, x1, y1, each as a
-    share of the picture's width."""
+    share of the picture's width; the classes that an unknown one may be."""
 
     name: str
     track: int
     box: tuple[float, float, float, float]
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes it may be; none: nothing is known of it."""
+        return self.candidates if self.name == UNKNOWN else (self.name,)
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -86,6 +92,7 @@ def from_json(line: dict, width_px: int) -> Sighting:
                 str(item["name"]),
                 int(item.get("track", -1)),
                 tuple(float(value) / width_px for value in item["box"]),
+                tuple(map(str, item.get("candidates", ()))),
             )
             for item in line["detections"]
         )

@@ -10,7 +10,9 @@ from sop_monitor_pkg.core.sightings import SeenPart, SeenText, Sighting
 def parts(message: Detections, width: int) -> Sighting:
     """For pictures of this width [px]."""
     found = tuple(
-        SeenPart(d.class_name, d.track_id, tuple(float(v) / width for v in d.box))
+        SeenPart(
+            d.class_name, d.track_id, tuple(float(v) / width for v in d.box), tuple(d.candidates)
+        )
         for d in message.detections
     )
     return Sighting(0.0, parts=found)
