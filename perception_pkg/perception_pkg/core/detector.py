@@ -53,7 +53,7 @@ class DetectorConfig:
     classes: tuple[str, ...]
     image_px: int = 320
     pairs: tuple[SizePair, ...] = field(default=())
-    confidence: float = 0.25
+    confidence: float = 0.35
     overlap: float = 0.6
 
     def write(self, folder: Path) -> None:
