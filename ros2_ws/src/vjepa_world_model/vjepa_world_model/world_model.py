@@ -20,7 +20,7 @@ from vjepa_world_model.predictor import ActionConditionedPredictor, KeyValueCach
 
 # Tokens at once on each thread of a CPU: rows enough for its matrix products, and activations that
 # stay in its caches. Measured: half as many and four times as many are slower.
-_CPU_TOKENS = 640
+_CPU_TOKENS = 512
 _SHARE_OF_FREE = 0.5  # of the memory that is free, for activations
 
 
