@@ -7,6 +7,7 @@ import typer
 from benchmarks import (
     calibration,
     defects,
+    live,
     model_speed,
     order,
     perception,
@@ -46,6 +47,7 @@ benchmarks.command("calibration")(calibration.main)
 benchmarks.command("model")(model_speed.main)
 benchmarks.command("planner")(planner.main)
 benchmarks.command("sop")(sop.main)
+benchmarks.command("live")(live.main)
 
 if __name__ == "__main__":
     app()

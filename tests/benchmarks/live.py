@@ -1,0 +1,251 @@
+"""`./run bench live`: station, eyes and monitor together, for as long as a shift if need be.
+
+Does what the nodes say keep up with the camera, does its delay grow, does memory?
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import rclpy
+import typer
+from node_kit.qos import RELIABLE, SENSOR
+from node_kit.testing import isolated_domain
+from perception_pkg.core.model_folder import write_json
+from perception_pkg.perceive import MODELS
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rich.console import Console
+from rich.table import Table
+from sensor_msgs.msg import Image
+from vjepa_bringup.xml_launcher import Launch
+from vjepa_interfaces.msg import Alerts, Defects, Detections, Outlook, Texts
+from vjepa_world_model.stored import SHIPPED
+
+from benchmarks.filming import record
+from benchmarks.progress import ProgressView, ending_plainly
+from benchmarks.sop import LEARN, WORK
+from benchmarks.sop_reading import Models, perceive
+
+LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+TOPICS = {
+    "camera/image_raw": (Image, SENSOR),
+    "detections": (Detections, RELIABLE),
+    "defects": (Defects, RELIABLE),
+    "texts": (Texts, RELIABLE),
+    "sop/outlook": (Outlook, SENSOR),
+}
+START_S = 120.0
+WINDOWS = 6  # of the run, to compare its beginning with its end
+MEMORY_S = 5.0  # how often memory is looked at
+
+
+@dataclass
+class Window:
+    """A part of the run: messages a second and delay behind the picture's stamp [s], by topic, and
+    resident memory [MiB], by node, as it was at the end."""
+
+    minutes: float
+    rate_hz: dict[str, float] = field(default_factory=dict)
+    delay_median_s: dict[str, float] = field(default_factory=dict)
+    delay_p95_s: dict[str, float] = field(default_factory=dict)
+    memory_mib: dict[str, float] = field(default_factory=dict)
+
+
+def main(
+    minutes: Annotated[float, typer.Option(min=0.2)] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="of the station")] = 7,
+    faulty_share: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.2,
+    json: Annotated[Path, typer.Option(help="file for the figures")] = Path("out/bench/live.json"),
+    workers: Annotated[int, typer.Option(min=1, help="to film and look at first")] = 2,
+) -> None:
+    """Learn normal work if that has not been done, launch everything, and watch it run."""
+    console = Console()
+    with ending_plainly(console, "bench live"):
+        recording, normal = learned(seed, workers, console)
+        windows, alarms = watch(recording, normal, seed, faulty_share, minutes, console)
+    show(console, windows)
+    first, last = windows[0], windows[-1]
+    growth = {name: last.memory_mib[name] - first.memory_mib[name] for name in last.memory_mib}
+    console.print(f"alarms raised: {alarms}", highlight=False)
+    write_json(
+        json,
+        {
+            "minutes": minutes,
+            "seed": seed,
+            "faulty_share": faulty_share,
+            "cores": os.cpu_count(),
+            "windows": [asdict(window) for window in windows],
+            "memory_growth_mib": growth,
+            "alarms": alarms,
+        },
+    )
+    console.print(f"written to {json}", highlight=False, soft_wrap=True)
+
+
+def learned(seed: int, workers: int, console: Console) -> tuple[Path, Path]:
+    """A recording of this station, and normal work learned from it, as `./run bench sop` has it."""
+    folder = WORK / f"seed_{seed}"
+    recording, normal = folder / "learn", folder / "normal"
+    if not (normal / "normal.json").is_file():
+        record(recording, seed, LEARN, "--clean")
+        models = Models(MODELS / "station_detector", MODELS / "station_defects", SHIPPED)
+        with ProgressView(console, "cycles seen by the eyes", LEARN) as view:
+            perceive(recording, models, workers, view.advance)
+        command = [sys.executable, "-m", "sop_monitor_pkg.commands", "learn", recording]
+        subprocess.run([*map(str, command), "--out", str(normal)], check=True)
+    return recording, normal
+
+
+def watch(
+    recording: Path,
+    normal: Path,
+    seed: int,
+    faulty_share: float,
+    minutes: float,
+    console: Console,
+) -> tuple[list[Window], int]:
+    """What was seen in each window, and how many alarms were raised.
+
+    Raises:
+        RuntimeError: a node ended, or they did not start.
+    """
+    isolated_domain()
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(LAUNCH / "config" / "fastdds.xml"))
+    journal = normal.parent / "live_journal.db"
+    for old in journal.parent.glob(f"{journal.name}*"):
+        if old.is_file():
+            old.unlink()
+    plan: dict[str, dict[str, Any]] = {
+        "sop": {
+            "procedure": "station",
+            "normal": normal,
+            "journal": journal,
+            "web_port": free_port(),
+        },
+        "perception": {"regions": recording / "station.json"},
+        "station": {"seed": seed, "faulty_share": faulty_share},
+    }
+    launches = [Launch(LAUNCH / f"{n}.launch.xml", given, echo=None) for n, given in plan.items()]
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    ear = Ear(rclpy.create_node("live_ear", context=context))
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(ear.node)
+    try:
+        for launch in launches:
+            launch.start()
+        return _windows(launches, ear, executor, minutes, console), ear.raised
+    finally:
+        for launch in launches:
+            launch.stop()
+        executor.shutdown()
+        ear.node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+class Ear:
+    """Hears what the nodes say, and how long after the picture."""
+
+    def __init__(self, node: Node):
+        self.node = node
+        self.delays_s: dict[str, list[float]] = defaultdict(list)
+        self.raised = 0
+        for topic, (kind, qos) in TOPICS.items():
+            node.create_subscription(kind, topic, lambda m, t=topic: self._hear(t, m), qos)
+        node.create_subscription(Alerts, "sop/alerts", self._count, RELIABLE)
+
+    def _hear(self, topic: str, message: Any) -> None:
+        stamp = message.header.stamp
+        now_s = 1e-9 * self.node.get_clock().now().nanoseconds
+        self.delays_s[topic].append(now_s - stamp.sec - 1e-9 * stamp.nanosec)
+
+    def _count(self, message: Alerts) -> None:
+        self.raised = max([self.raised, *(alert.number for alert in message.alerts)])
+
+
+def _windows(
+    launches: list[Launch],
+    ear: Ear,
+    executor: SingleThreadedExecutor,
+    minutes: float,
+    console: Console,
+) -> list[Window]:
+    def spin(until_s: float) -> None:
+        while time.monotonic() < until_s:
+            executor.spin_once(timeout_sec=0.05)
+            for launch in launches:
+                if launch.poll() is not None:
+                    raise RuntimeError(f"the nodes ended: {launch.reason}")
+
+    begun_s = time.monotonic()
+    with console.status("starting"):
+        while set(ear.delays_s) != set(TOPICS):
+            spin(time.monotonic() + 0.2)
+            if time.monotonic() - begun_s > START_S:
+                missing = ", ".join(sorted(set(TOPICS) - set(ear.delays_s)))
+                raise RuntimeError(f"nothing came on {missing} within {START_S:g} s")
+    found = []
+    with ProgressView(console, "windows", WINDOWS) as view:
+        for _ in range(WINDOWS):
+            ear.delays_s.clear()
+            begun_s = time.monotonic()
+            spin(begun_s + 60.0 * minutes / WINDOWS)
+            found.append(_window(ear, time.monotonic() - begun_s, launches))
+            view.advance()
+    return found
+
+
+def _window(ear: Ear, seconds: float, launches: list[Launch]) -> Window:
+    window = Window(round(seconds / 60.0, 3))
+    for topic in TOPICS:
+        delays = ear.delays_s.get(topic, [])
+        window.rate_hz[topic] = round(len(delays) / seconds, 2)
+        if delays:
+            median, p95 = np.percentile(delays, (50, 95))
+            window.delay_median_s[topic] = round(float(median), 4)
+            window.delay_p95_s[topic] = round(float(p95), 4)
+    for launch in launches:
+        for name, process in launch.processes.items():
+            window.memory_mib[name] = round(_resident_mib(process.pid), 1)
+    return window
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _resident_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def show(console: Console, windows: list[Window]) -> None:
+    """Prints the first, a middle and the last window beside each other."""
+    shown = {"first": windows[0], "middle": windows[len(windows) // 2], "last": windows[-1]}
+    table = Table(title=f"windows of {windows[0].minutes:g} minutes", title_justify="left")
+    for heading in ("", *shown):
+        table.add_column(heading)
+    for topic in TOPICS:
+        cells = [
+            f"{w.rate_hz[topic]:.1f} Hz, {1e3 * w.delay_median_s.get(topic, np.nan):.0f} ms, "
+            f"p95 {1e3 * w.delay_p95_s.get(topic, np.nan):.0f} ms"
+            for w in shown.values()
+        ]
+        table.add_row(topic, *cells)
+    for name in windows[0].memory_mib:
+        table.add_row(f"{name}, memory", *(f"{w.memory_mib[name]:.0f} MiB" for w in shown.values()))
+    console.print(table)
