@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from node_kit.testing import ros  # noqa: F401
+from node_kit.testing import free_port, ros  # noqa: F401
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import load
 
@@ -20,23 +20,17 @@ PROCEDURES = Path(__file__).resolve().parents[1] / "config" / "procedures"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def port() -> int:
     """One on which nobody listens."""
-    return _free_port()
+    return free_port()
 
 
 class Mosquitto:
     """Starts and stops a broker that keeps sessions on the disk."""
 
     def __init__(self, folder: Path):
-        self.port = _free_port()
+        self.port = free_port()
         self._configuration = folder / "mosquitto.conf"
         self._configuration.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"

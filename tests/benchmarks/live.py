@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ import numpy as np
 import rclpy
 import typer
 from node_kit.qos import RELIABLE, SENSOR
-from node_kit.testing import isolated_domain
+from node_kit.testing import free_port, isolated_domain
 from perception_pkg.core.model_folder import write_json
 from perception_pkg.perceive import MODELS
 from rclpy.executors import SingleThreadedExecutor
@@ -219,13 +218,6 @@ def _window(ear: Ear, seconds: float, launches: list[Launch]) -> Window:
         for name, process in launch.processes.items():
             window.memory_mib[name] = round(_resident_mib(process.pid), 1)
     return window
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _resident_mib(pid: int) -> float:

@@ -40,7 +40,12 @@ class Sample:
     def marked(self) -> bool:
         """Whether the mask says where the defect is: some real pictures of a kind have an empty
         one."""
-        return self.kind == FREE or int(self.mask.sum()) >= SMALLEST_PX
+        return self.kind == FREE or marks(self.mask)
+
+
+def marks(mask: np.ndarray) -> bool:
+    """Whether a mask, bool [H, W], marks anything."""
+    return int(mask.sum()) >= SMALLEST_PX
 
 
 def read_folder(folder: Path, kinds: Sequence[str] | None = None) -> list[Sample]:

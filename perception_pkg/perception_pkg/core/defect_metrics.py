@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from perception_pkg.core.defect_data import FREE, SMALLEST_PX
+from perception_pkg.core.defect_data import FREE, marks
 
 
 class DefectScores:
@@ -38,7 +38,7 @@ class DefectScores:
         named = found == (self.kinds.index(kind) + 1 if kind in self.kinds else -1)
         row = {
             "kind": kind,
-            "marked": bool(truth.sum() >= SMALLEST_PX),
+            "marked": marks(truth),
             "both": int((truth & any_kind).sum()),
             "either": int((truth | any_kind).sum()),
             "named_both": int((truth & named).sum()),

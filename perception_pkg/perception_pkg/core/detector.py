@@ -107,22 +107,21 @@ class OnnxDetector:
     def find(self, image: np.ndarray) -> list[Found]:
         """The parts in uint8 [H, W, 3] RGB, most confident first."""
         fed, scale, left, top = letterbox(image, self.config.image_px)
-        raw = self.raw(fed)
-        keep = self._present(raw[4:]).max(0) >= self._confidence
-        raw = raw[:, keep].astype(np.float64)
-        if not raw.size:
+        raw = self.raw(fed).astype(np.float64)
+        present = self._present(raw[4:])
+        keep = present.max(0) >= self._confidence
+        if not keep.any():
             return []
-        scores, present = raw[4:], self._present(raw[4:])
-        best, confidence = (present + TIE * scores).argmax(0), present.max(0)
-        raw = raw.T
-        centre, size = raw[:, :2], raw[:, 2:4]
+        raw, present = raw[:, keep].T, present[:, keep].T
+        centre, size, scores = raw[:, :2], raw[:, 2:4], raw[:, 4:]
+        best, confidence = (present + TIE * scores).argmax(1), present.max(1)
         boxes = np.concatenate([centre - size / 2, centre + size / 2], 1)
         boxes = (boxes - (left, top, left, top)) / scale
         height, width = image.shape[:2]
         boxes = np.clip(boxes, 0.0, (width, height, width, height))
         chosen = suppress(boxes, confidence, self.config.overlap)
         return [
-            Found(boxes[i], scores[:, i].astype(np.float32), int(best[i]), float(confidence[i]))
+            Found(boxes[i], scores[i].astype(np.float32), int(best[i]), float(confidence[i]))
             for i in chosen
         ]
 

@@ -22,6 +22,7 @@ import fcntl
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,13 @@ TIMEOUT_S = 20.0
 
 _DOMAINS = range(1, 102)  # above, the ports of a domain reach into the ephemeral range
 _locks: list = []
+
+
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def isolated_domain() -> int:
