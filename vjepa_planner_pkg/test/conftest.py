@@ -1,6 +1,8 @@
-"""What the planner's node tests share: an arm with a camera."""
+"""What the tests of the planner share: an arm with a camera, and a world for the MPC."""
 
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from node_kit.qos import COMMAND, LATCHED, LATCHED_HISTORY, SENSOR
 from node_kit.testing import ros  # noqa: F401
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerStatus
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `guard_promises` and `mpc_world`
+pytest.register_assert_rewrite("guard_promises", "mpc_world")
 
 CAMERA = "camera_optical_frame"
 PERIOD_S = 0.04  # of states
@@ -140,3 +145,11 @@ class ArmWithCamera:
 @pytest.fixture
 def arm(ros):  # noqa: F811
     return ArmWithCamera(ros)
+
+
+@pytest.fixture
+def world():
+    """An MPC without nodes, and what it sees."""
+    from mpc_world import World
+
+    return World()
