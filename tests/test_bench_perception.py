@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from benchmarks.perception import (
     TARGETS,
     Tally,
     _count_boxes,
+    _count_defects,
     _count_sizes,
     _count_texts,
     _follow_texts,
+    _read,
+    takes,
 )
 from perception_pkg.core.boxes import Found
+from perception_pkg.core.defects import DefectFinder
 from perception_pkg.core.recordings import Frame
-from perception_pkg.core.text_fusing import FusedText
+from perception_pkg.core.regions import Region
+from perception_pkg.core.text_fusing import FusedText, TextFuser
+from perception_pkg.core.texts import TextReader
 from perception_pkg.core.tracking import Part
+from perception_pkg.perceive import MODELS
+from vjepa_sim.core.station.station import Station
 
 CLASSES = ("screw_m3", "screw_m4")
 
@@ -82,6 +92,42 @@ def test_sizes_are_right_wrong_or_unknown():
     ]
     _count_sizes(tally, truth, parts, set(CLASSES))
     assert tally.named == {"right": 1, "wrong": 1, "unknown": 1}
+
+
+def test_a_region_that_is_scored_below_the_threshold_has_no_mask():
+    finder = DefectFinder(MODELS / "station_defects")
+    shown = Frame("c", 0, 0.0, np.zeros((64, 96, 3), np.uint8), {}, np.zeros((64, 96), np.uint8))
+    shown.mask[20:30, 20:40] = 1
+    region = Region("plate", (10, 10, 74, 60), "defects")
+    tally = Tally(CLASSES, finder.config.kinds)
+    for image_threshold in (0.0, 1.1):
+        finder.config = replace(finder.config, threshold=0.0, image_threshold=image_threshold)
+        _count_defects(tally, shown, region, finder)
+    passed, gated = tally.defects.rows
+    assert (passed["both"], passed["either"]) == (200, 64 * 50)
+    assert (gated["both"], gated["either"]) == (0, 200)
+    assert gated["score"] == passed["score"]
+
+
+def test_reading_is_timed_where_there_is_a_text():
+    tally = Tally(CLASSES, ("crack",))
+    fuser, reader = TextFuser(Region("label", (0, 0, 8, 8), "text")), TextReader(1)
+    _read(tally, frame(), fuser, reader)
+    _read(tally, frame(texts=[{"region": "other"}]), fuser, reader)
+    assert tally.seconds["text"] == []
+    _read(tally, frame(texts=[{"region": "label"}]), fuser, reader)
+    assert len(tally.seconds["text"]) == 1
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 9])
+def test_as_many_cycles_of_each_and_labels_of_both_kinds(cycles):
+    plan = takes(1000, cycles)
+    labels = [take for take in plan if "label" in take.name]
+    assert sum(take.count for take in plan) == 3 * cycles
+    assert sum(take.count for take in labels) == cycles
+    kinds = {Station(take.seed).code_kind for take in labels}
+    assert kinds == ({"qr", "datamatrix"} if cycles > 1 else {"qr"})
+    assert len({take.name for take in plan}) == len(plan)
 
 
 def test_texts_are_judged_by_what_the_reading_comes_to():

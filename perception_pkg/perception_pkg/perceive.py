@@ -21,6 +21,7 @@ from perception_pkg.core import annotate
 from perception_pkg.core.defects import DefectFinder
 from perception_pkg.core.detector import OnnxDetector
 from perception_pkg.core.model_folder import ModelError
+from perception_pkg.core.pauses import FORGET_S, forget_after
 from perception_pkg.core.regions import DEFECTS, TEXT, Layout, RegionError, load_layout
 from perception_pkg.core.text_fusing import TextFuser
 from perception_pkg.core.texts import TextReader
@@ -36,31 +37,44 @@ class Eyes:
     Args:
         detector, defects: model folders; None: without.
         layout: regions and scale. Defects and texts are looked for where it says so.
+        forget_s: a longer gap between two pictures ends tracks and readings [s].
     """
 
     def __init__(
-        self, detector: Path | None, defects: Path | None, layout: Layout, threads: int = 0
+        self,
+        detector: Path | None,
+        defects: Path | None,
+        layout: Layout,
+        threads: int = 0,
+        forget_s: float = FORGET_S,
     ):
         self.layout = layout
         self.detector = self.finder = self.reader = None
         if detector is not None:
             self.detector = OnnxDetector(detector, threads)
             config = self.detector.config
-            self.tracker = Tracker(config.classes, config.pairs, layout.mm_per_px)
+            self.tracker = Tracker(
+                config.classes, config.pairs, layout.mm_per_px, forget_s=forget_s
+            )
         self.inspected = layout.of(DEFECTS)
         if defects is not None and self.inspected:
             self.finder = DefectFinder(defects, threads)
         if layout.of(TEXT):
             self.reader = TextReader(threads)
-            self.fusers = [TextFuser(region) for region in layout.of(TEXT)]
+            self.fusers = [TextFuser(region, forget_s=forget_s) for region in layout.of(TEXT)]
 
     def look(
-        self, image: np.ndarray, eyes: Collection[str] = EYES, draw: bool = True
+        self,
+        image: np.ndarray,
+        eyes: Collection[str] = EYES,
+        draw: bool = True,
+        time_s: float | None = None,
     ) -> tuple[dict[str, Any], np.ndarray]:
         """What is in uint8 [H, W, 3] RGB, as JSON can hold it, and the annotated picture.
 
         Args:
             eyes: which of them look. draw: else the picture comes back as it is.
+            time_s: when it was taken [s]; None: unknown, no gap before it is noticed.
 
         Raises:
             RegionError: the regions are for other pictures.
@@ -80,12 +94,12 @@ class Eyes:
             texts = [
                 text
                 for fuser in self.fusers
-                for text in fuser.update(self.reader.read(image, fuser.region))
+                for text in fuser.update(self.reader.read(image, fuser.region), time_s)
             ]
             results["texts"] = [asdict(text) for text in texts]
             drawn = annotate.draw_texts(drawn, texts) if draw else drawn
         if self.detector is not None and "detections" in eyes:
-            parts = self.tracker.update(self.detector.find(image))
+            parts = self.tracker.update(self.detector.find(image), time_s)
             results["detections"] = [asdict(part) for part in parts]
             drawn = annotate.draw_parts(drawn, parts) if draw else drawn
         return results, drawn
@@ -105,8 +119,9 @@ def perceive(
     """Look at every picture of a video; writes an annotated video and JSON lines."""
     try:
         layout = Layout() if regions is None else load_layout(regions)
-        eyes = Eyes(detector, defects, layout, threads)
         with VideoReader(video) as reader:
+            rate = min(rate, reader.fps) or reader.fps
+            eyes = Eyes(detector, defects, layout, threads, forget_after(rate))
             out.mkdir(parents=True, exist_ok=True)
             count = _write(eyes, reader, out, rate)
     except (VideoError, RegionError, ModelError) as error:
@@ -120,10 +135,10 @@ def _write(eyes: Eyes, reader: VideoReader, out: Path, rate: float) -> int:
     count = 0
     with (
         part.open("w") as lines,
-        VideoWriter(out / "annotated.mp4", reader.size, rate or reader.fps) as film,
+        VideoWriter(out / "annotated.mp4", reader.size, rate) as film,
     ):
         for number, time_s, image in _progress(reader, rate):
-            results, drawn = eyes.look(image)
+            results, drawn = eyes.look(image, time_s=time_s)
             lines.write(json.dumps({"frame": number, "t": time_s, **results}, default=plain) + "\n")
             film.add(drawn)
             count += 1
@@ -134,9 +149,8 @@ def _write(eyes: Eyes, reader: VideoReader, out: Path, rate: float) -> int:
 def _progress(reader: VideoReader, rate: float) -> Iterator[tuple[int, float, np.ndarray]]:
     console = Console(stderr=True)
     with Progress(console=console) as progress:
-        count = reader.count * rate / reader.fps if rate else reader.count
-        bar = progress.add_task("looking", total=count or None)
-        frames = thinned(reader.frames(), rate) if rate else reader.frames()
+        bar = progress.add_task("looking", total=reader.count * rate / reader.fps or None)
+        frames = reader.frames() if rate == reader.fps else thinned(reader.frames(), rate)
         for number, (time_s, image) in enumerate(frames):
             yield number, time_s, image
             progress.advance(bar)

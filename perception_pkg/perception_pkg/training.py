@@ -35,12 +35,13 @@ def detector(
     threads: int = typer.Option(0, min=0, help="CPU threads; 0: all cores"),
 ) -> None:
     """A YOLO detector; writes `out/model`. Uses ultralytics (AGPL-3.0)."""
-    from perception_pkg.core.detector_training import DetectorDataError, DetectorRecipe, train
+    from perception_pkg.core.detector_data import DetectorDataError
+    from perception_pkg.core.detector_training import DetectorRecipe, train
 
     recipe = DetectorRecipe(image_px, epochs, batch, mosaic, seed, _device(device, threads), start)
     try:
         folder = train(data, out, recipe, threads)
-    except (DetectorDataError, ModelError) as error:
+    except (DetectorDataError, ModelError, RunError) as error:
         _refuse("detector", error)
     typer.echo(f"detector written to {folder}")
 

@@ -1,4 +1,5 @@
-"""Promises of `./run label` and `./run perceive`, over a recording as the station writes it."""
+"""Promises of `./run label` and `./run perceive`, over a recording as the station writes it; and
+that `./run train` says why it refuses."""
 
 import itertools
 import json
@@ -12,6 +13,7 @@ from perception_pkg.core.defect_data import read_folder
 from perception_pkg.core.recordings import Recording, RecordingError
 from perception_pkg.label import label
 from perception_pkg.perceive import perceive
+from perception_pkg.training import defects, detector
 from typer import Typer
 from typer.testing import CliRunner
 from vjepa_world_model.video import VideoReader
@@ -125,6 +127,15 @@ def test_fewer_pictures_are_looked_at_on_request(call, recording, detector_folde
     assert [line["t"] for line in lines] == pytest.approx([0.0, 0.2, 0.4])
 
 
+def test_the_film_is_never_faster_than_the_video(call, recording, detector_folder, tmp_path):
+    video = recording / "cycle_0000" / "video.mp4"
+    options = ("--detector", detector_folder, "--rate", 30, "--threads", 1, "--out", tmp_path)
+    assert call(perceive, video, *options)[0] == 0
+    with VideoReader(video) as source, VideoReader(tmp_path / "annotated.mp4") as film:
+        assert film.fps == source.fps
+        assert len(list(film.frames())) == 6
+
+
 def test_what_is_no_video_or_does_not_fit_is_refused(
     call, recording, detector_folder, defect_folder, tmp_path
 ):
@@ -140,3 +151,16 @@ def test_what_is_no_video_or_does_not_fit_is_refused(
     assert not (tmp_path / "o" / "results.jsonl").exists()
     code, text = call(perceive, video, "--detector", tmp_path / "none", "--out", tmp_path / "o")
     assert code == 1 and "no model at" in text
+
+
+def test_a_training_says_why_it_refuses(call, recording, tmp_path):
+    options = ("--device", "cpu", "--threads", 1, "--out", tmp_path / "out")
+    call(label, recording, "--out", tmp_path / "parts", "--every", 3)
+    (tmp_path / "out" / "run" / "weights").mkdir(parents=True)
+    (tmp_path / "out" / "run" / "weights" / "last.pt").touch()  # nobody knows of which recipe
+    code, text = call(detector, tmp_path / "parts", *options)
+    assert code == 1 and "train detector: " in text and "another recipe or other data" in text
+    call(label, recording, "--out", tmp_path / "crops", "--defects", "--every", 3)
+    shutil.rmtree(tmp_path / "crops" / "scratch")
+    code, text = call(defects, tmp_path / "crops", *options)
+    assert code == 1 and "train defects: no picture of a defect has a mask" in text

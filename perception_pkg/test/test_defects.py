@@ -1,5 +1,6 @@
 """Promises of the defect model: data, training, export, regions and measures."""
 
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -105,6 +106,20 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(data, tmp_path, mon
     assert torch.allclose(whole.state_dict()[name], resumed.state_dict()[name], atol=1e-5)
     with pytest.raises(RunError, match="another recipe"):
         defect_training.train(samples, kinds, tmp_path / "cut", replace(RECIPE, seed=1), CPU)
+    samples[0].mask[30:34, 20:50] = True  # corrected, as many pictures as before
+    with pytest.raises(RunError, match="another recipe"):
+        defect_training.train(samples, kinds, tmp_path / "cut", RECIPE, CPU)
+
+
+@pytest.mark.parametrize("kept", [("free",), ("free", "crack"), ("crack",)])
+def test_pictures_that_mark_no_defect_are_refused(data, tmp_path, kept):
+    samples = [sample for sample in read_folder(data) if sample.kind in kept]
+    for sample in samples:
+        sample.mask[:] = False
+        sample.mask[0, :5] = sample.kind != "free"
+    with pytest.raises(DefectDataError, match="marks 6 pixels or more.*subfolder per kind"):
+        defect_training.train(samples, kinds_of(samples), tmp_path / "out", RECIPE, CPU)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_training_begins_with_the_weights_of_another(data, tmp_path):
@@ -162,6 +177,13 @@ def test_a_missing_or_damaged_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match="damaged"):
         DefectFinder(tmp_path)
+
+
+def test_a_config_of_another_training_is_refused(defect_folder, tmp_path):
+    shutil.copytree(defect_folder, tmp_path / "other")
+    DefectConfig(("crack",)).write(tmp_path / "other")
+    with pytest.raises(ModelError, match="1 kinds of defect, its model.onnx 2"):
+        DefectFinder(tmp_path / "other")
 
 
 def test_iou_is_summed_over_the_pictures_of_a_kind():

@@ -97,6 +97,28 @@ def test_texts_are_read_and_compared_with_the_pattern(ros, label_picture, region
     assert len(text.confidences) == 8 and text.reads >= 2
 
 
+def test_after_a_silence_of_the_camera_nothing_of_before_counts(
+    ros, detector_folder, label_picture, regions
+):
+    ros.start(DetectorNode, model=str(detector_folder), regions=regions)
+    ros.start(TextNode, regions=regions, max_rate_hz=30.0)
+    parts = ros.collect(Detections, "detections", RELIABLE)
+    texts = ros.collect(Texts, "texts", RELIABLE)
+    camera = ros.publisher(Image, "camera/image_raw", SENSOR)
+
+    def show(image, second):
+        def seen():
+            return all(r and r[-1].header.stamp.sec == second for r in (parts, texts))
+
+        ros.publish_until(camera, picture(image, second), seen, f"what is there at {second} s")
+        return {d.track_id for d in parts[-1].detections}, texts[-1].texts[0].text
+
+    tracks, text = show(label_picture, 7)
+    assert text == "LOT-4711" and show(label_picture, 8)[0] == tracks
+    later, text = show(np.full_like(label_picture, 120), 3607)
+    assert text == "" and not tracks & later
+
+
 BAD = {
     "empty": (Image(), "is empty"),
     "cut off": (to_msg(np.zeros((240, 320, 3), np.uint8)), "bytes"),

@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from perception_pkg.core.regions import Region, RegionError, load_layout
+import yaml
+from perception_pkg.core.regions import Region, RegionError, layout_from, load_layout
 
 GOOD = """
 size: [100, 80]
@@ -24,6 +25,26 @@ def test_regions_carry_what_the_file_says(tmp_path):
     (plate,) = layout.of("defects")
     assert plate.mm_per_px == 0.4
     assert plate.crop(np.zeros((80, 100, 3), np.uint8)).shape == (40, 50, 3)
+
+
+def test_a_procedure_may_hold_the_regions(tmp_path):
+    procedure = "procedure: press\nsteps:\n  - {name: pick, detections: [base]}\n"
+    (tmp_path / "procedure.yaml").write_text(procedure + GOOD)
+    (tmp_path / "r.yaml").write_text(GOOD)
+    layout = load_layout(tmp_path / "procedure.yaml")
+    assert layout == load_layout(tmp_path / "r.yaml")
+    assert layout_from(yaml.safe_load(procedure + GOOD), "press") == layout
+    with pytest.raises(RegionError, match="press has no regions"):
+        layout_from(yaml.safe_load(procedure), "press")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("qrcode", "qr"), ("QR", "qr"), ("DataMatrix", "datamatrix"), ("EAN-13", "ean13")],
+)
+def test_kinds_of_code_may_be_spelled_as_zxing_does(name, kind):
+    values = yaml.safe_load(GOOD.replace("[QR]", f"[{name}]"))
+    assert layout_from(values, "here").of("text")[0].codes == (kind,)
 
 
 def test_a_recorded_station_serves_as_well(tmp_path):
@@ -56,6 +77,7 @@ def test_a_recorded_station_serves_as_well(tmp_path):
         (GOOD.replace("look_for: text", "look_for: cats"), "look_for is text or defects"),
         (GOOD.replace('"M[34]"', '"M[34"'), "unterminated"),
         (GOOD.replace("codes:", "code:"), "unknown entries code"),
+        (GOOD.replace("[QR]", "[qrs]"), "unknown kinds of code qrs; known are .*datamatrix.* qr"),
     ],
 )
 def test_wrong_files_are_refused_with_a_reason(tmp_path, content, reason):

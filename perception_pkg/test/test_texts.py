@@ -110,6 +110,13 @@ def test_a_text_is_kept_for_a_moment_and_then_forgotten():
     assert fuser.update([])[0].text == ""
 
 
+def test_after_a_pause_or_a_clock_that_went_back_a_text_is_forgotten():
+    for later_s, expected in ((1.5, "LOT-4711"), (3600.0, ""), (-5.0, "")):
+        fuser = TextFuser(LABEL)
+        fuser.update([reading("LOT-4711")], 100.0)
+        assert fuser.update([], 100.0 + later_s)[0].text == expected
+
+
 def test_the_next_part_brings_its_own_text():
     fuser = TextFuser(LABEL, window=6)
     for _ in range(4):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from perception_pkg.core.boxes import Found, overlaps, suppress
+from perception_pkg.core.pauses import FORGET_S, forget_after
 from perception_pkg.core.size_rule import UNKNOWN, SizePair, fit, size_of
 from perception_pkg.core.tracking import Tracker
 
@@ -34,6 +35,20 @@ def test_a_part_that_is_hidden_for_a_moment_keeps_its_number_and_for_long_does_n
     for _ in range(4):
         tracker.update([])
     assert tracker.update([found(21, 20)])[0].track != first
+
+
+def test_after_a_pause_or_a_clock_that_went_back_all_tracks_are_new():
+    for later_s, new in ((1.5, False), (3600.0, True), (-5.0, True)):
+        tracker = Tracker(CLASSES, [PAIR])
+        for frame in range(9):
+            tracker.update([found(20, 20, scores=(0.9, 0.05, 0.0))], 100.0 + 0.1 * frame)
+        (part,) = tracker.update([found(20, 20, scores=(0.05, 0.9, 0.0))], 100.8 + later_s)
+        assert (part.track, part.name) == ((1, "m4") if new else (0, "m3"))
+
+
+def test_who_looks_rarely_does_not_forget_between_pictures():
+    assert forget_after(10.0) == FORGET_S
+    assert forget_after(0.2) == pytest.approx(12.5)
 
 
 def test_another_class_at_the_same_place_is_another_part():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json as json_format
 import os
 import shutil
 import time
@@ -58,12 +60,13 @@ def main(
         what["test"] = fingerprint(test) if test else None
         what["source"] = source_fingerprint([perception_pkg.core])
         journal = Journal(out / "journal.jsonl", what)
+        work = _unfinished(out, what)
         for name, (training, measured) in rounds.items():
             if name in journal.records:
                 console.print(f"{name}: already measured")
                 continue
             began = time.monotonic()
-            folder = out / name
+            folder = work / name
             model = defect_training.train(training, kinds, folder, recipe, CPU, name)
             rows = measure(model, measured, kinds, recipe.area_px)
             journal.add(name, {"rows": rows, "seconds": time.monotonic() - began})
@@ -84,6 +87,7 @@ def main(
     if json is not None:
         write_json(json, result)
     journal.remove()
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def measure(
@@ -118,6 +122,16 @@ def show(console: Console, result: dict) -> None:
             f"{bare} of them mark no defect in their mask: they count for AUROC alone",
             highlight=False,
         )
+
+
+def _unfinished(out: Path, what: dict) -> Path:
+    """Folder of the trainings of this recipe, data and code. Those of others are removed: like the
+    journal, they would not be comparable."""
+    digest = hashlib.sha256(json_format.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+    work = out / f"unfinished_{digest}"
+    for other in set(out.glob("unfinished_*")) - {work}:
+        shutil.rmtree(other)
+    return work
 
 
 def _rounds(

@@ -14,12 +14,12 @@ import numpy as np
 import typer
 from perception_pkg.core.boxes import Found, overlaps
 from perception_pkg.core.defect_metrics import DefectScores
-from perception_pkg.core.defects import DefectFinder, label
+from perception_pkg.core.defects import DefectFinder
 from perception_pkg.core.detector import OnnxDetector
 from perception_pkg.core.labels import counts, crop_truth
 from perception_pkg.core.model_folder import ModelError, write_json
 from perception_pkg.core.recordings import Frame, Recording, RecordingError
-from perception_pkg.core.regions import DEFECTS, TEXT
+from perception_pkg.core.regions import DEFECTS, TEXT, Region
 from perception_pkg.core.size_rule import UNKNOWN
 from perception_pkg.core.text_fusing import FusedText, TextFuser
 from perception_pkg.core.texts import TextReader
@@ -67,9 +67,12 @@ def main(
     try:
         eyes = (OnnxDetector(detector, threads, 0.01), DefectFinder(defects, threads))
         reader = TextReader(threads)
-        sources = [Recording(recording)] if recording else film(out / f"seed_{seed}", seed, cycles)
+        if recording:
+            source = Recording(recording)
+            chosen = [(source, cycle) for cycle in source.cycles[:cycles]]
+        else:
+            chosen = film(out / f"seed_{seed}", seed, cycles)
         tally = Tally(eyes[0].classes, eyes[1].config.kinds)
-        chosen = [(source, cycle) for source in sources for cycle in source.cycles[:cycles]]
         with ProgressView(console, "cycles", len(chosen)) as view:
             for source, cycle in chosen:
                 _look(tally, source, cycle, *eyes, reader)
@@ -169,20 +172,15 @@ def _look(
         with _timed(tally, "detector"):
             found = detector.find(frame.image)
             sure = [item for item in found if item.confidence >= config.confidence]
-            parts = tracker.update(sure)
+            parts = tracker.update(sure, frame.time_s)
         _count_boxes(tally, frame, found)
         _count_sizes(tally, frame, parts, {n for p in config.pairs for n in (p.first, p.second)})
         if frame.number % 3:
             continue
         for region in inspected:
-            with _timed(tally, "defects"):
-                maps, score = finder.probabilities(region.crop(frame.image))
-            kind, mask = crop_truth(frame, region)
-            if kind is not None:
-                tally.defects.add(kind, mask > 0, label(maps, finder.config.threshold), score)
+            _count_defects(tally, frame, region, finder)
         for fuser in fusers:
-            with _timed(tally, "text"):
-                texts = fuser.update(reader.read(frame.image, fuser.region))
+            texts = _read(tally, frame, fuser, reader)
             _follow_texts(shown, frame, fuser.region.name, texts)
     _count_texts(tally, shown)
 
@@ -226,6 +224,27 @@ def _count_sizes(tally: Tally, frame: Frame, parts: list[Part], sized: set[str])
         tally.named[UNKNOWN if part.name == UNKNOWN else "right" if right else "wrong"] += 1
 
 
+def _count_defects(tally: Tally, frame: Frame, region: Region, finder: DefectFinder) -> None:
+    """What the node gives for a region: one that is scored below the threshold has no mask."""
+    with _timed(tally, "defects"):
+        seen = finder.inspect(frame.image, [region])
+    kind, mask = crop_truth(frame, region)
+    if kind is not None:
+        tally.defects.add(kind, mask > 0, region.crop(seen.mask), seen.scores[0])
+
+
+def _read(tally: Tally, frame: Frame, fuser: TextFuser, reader: TextReader) -> list[FusedText]:
+    """The texts of a region. Its time counts where there is a text: an empty region takes less, and
+    most pictures show no label."""
+    shows_text = bool(_texts_in(frame, fuser.region.name))
+    with _timed(tally, "text") if shows_text else contextlib.nullcontext():
+        return fuser.update(reader.read(frame.image, fuser.region), frame.time_s)
+
+
+def _texts_in(frame: Frame, region: str) -> list[dict]:
+    return [truth for truth in frame.truth["texts"] if truth["region"] == region]
+
+
 @dataclass
 class Shown:
     """One text of a label, while it is held up: `readable` in some picture, `right` in the last of
@@ -242,7 +261,7 @@ def _follow_texts(
     """Notes what the reader says in this picture of each text that is there."""
     read = {(text.kind, text.text) for text in texts if text.readable}
     passed = {(text.kind, text.text) for text in texts if text.readable and text.matches}
-    here = [truth for truth in frame.truth["texts"] if truth["region"] == region]
+    here = _texts_in(frame, region)
     for truth in here:
         shown.setdefault((truth["kind"], truth["text"]), Shown())
     for truth in here:
@@ -269,18 +288,39 @@ def _timed(tally: Tally, name: str) -> Iterator[None]:
     tally.seconds[name].append(time.perf_counter() - began)
 
 
-def film(folder: Path, seed: int, cycles: int) -> list[Recording]:
-    """Recordings of the station with this seed: mixed cycles, and as many each with a defect and
-    with a bad label, which are rare among all."""
-    plan: dict[str, tuple[int, tuple[str, ...]]] = {
-        "mixed": (0, ()),
-        "defects": (10_000, ("--faults", "defective_part")),
-        "labels": (20_000, ("--faults", "wrong_label,unreadable_label")),
-    }
-    return [
-        Recording(record(folder / name, seed, cycles, *options, first=first))
-        for name, (first, options) in plan.items()
+@dataclass(frozen=True)
+class Take:
+    """Some cycles of a station: `count` of them from number `first` on, in the folder `name`."""
+
+    name: str
+    seed: int
+    count: int
+    first: int = 0
+    options: tuple[str, ...] = ()
+
+
+def takes(seed: int, cycles: int) -> list[Take]:
+    """What is filmed: mixed cycles, and as many each with a defect and with a bad label, which are
+    rare among all. The labels of a station have one kind of code: half of the bad ones are of the
+    station with the next seed, which has the other."""
+    bad_labels = ("--faults", "wrong_label,unreadable_label")
+    plan = [
+        Take("mixed", seed, cycles),
+        Take("defects", seed, cycles, 10_000, ("--faults", "defective_part")),
+        Take("labels", seed, cycles - cycles // 2, 20_000, bad_labels),
+        Take("other_labels", seed + 1, cycles // 2, 20_000, bad_labels),
     ]
+    return [take for take in plan if take.count]
+
+
+def film(folder: Path, seed: int, cycles: int) -> list[tuple[Recording, Path]]:
+    """Films what `takes` says; each cycle with its recording."""
+    chosen = []
+    for take in takes(seed, cycles):
+        path = record(folder / take.name, take.seed, take.count, *take.options, first=take.first)
+        source = Recording(path)
+        chosen += [(source, cycle) for cycle in source.cycles[: take.count]]
+    return chosen
 
 
 def show(console: Console, figures: dict[str, float | None]) -> None:

@@ -8,6 +8,7 @@ The real magnetic tiles come like this, and `./run label --defects` writes stati
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,15 @@ def read_folder(folder: Path, kinds: Sequence[str] | None = None) -> list[Sample
 def kinds_of(samples: Sequence[Sample]) -> tuple[str, ...]:
     """The kinds of defect, sorted, without `free`."""
     return tuple(sorted({sample.kind for sample in samples} - {FREE}))
+
+
+def fingerprint(samples: Sequence[Sample]) -> str:
+    """Sixteen hex digits that change with any pixel of a picture or mask, and with any kind."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(f"{sample.kind} {sample.image.shape}".encode())
+        digest.update(sample.image.tobytes() + sample.mask.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_image(path: Path) -> np.ndarray:

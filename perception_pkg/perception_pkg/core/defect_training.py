@@ -22,7 +22,7 @@ from vjepa_world_model.training.loop import Run, Schedule, autocast
 
 from perception_pkg.core import unet
 from perception_pkg.core.defect_config import STRIDE, normalise, resize, target_size
-from perception_pkg.core.defect_data import FREE, Sample
+from perception_pkg.core.defect_data import FREE, SMALLEST_PX, DefectDataError, Sample, fingerprint
 from perception_pkg.core.model_folder import ModelError
 
 
@@ -61,17 +61,23 @@ def train(
 ) -> torch.nn.Module:
     """Trains in `folder`, going on where an interrupted run of the same recipe stopped.
 
-    Pictures with a defect that is not marked are left out.
+    Pictures and masks belong to the recipe. Pictures with a defect that is not marked are left out.
 
     Returns:
         the averaged network, in evaluation mode.
 
     Raises:
         RunError: the folder holds a training of another recipe, or a damaged checkpoint.
+        DefectDataError: no picture marks a defect.
         ModelError: `recipe.start` is unusable, or finds other kinds.
     """
     torch.manual_seed(recipe.seed)
     samples = [sample for sample in samples if sample.marked]
+    if all(sample.kind == FREE for sample in samples):
+        raise DefectDataError(
+            f"no picture of a defect has a mask that marks {SMALLEST_PX} pixels or more; give a "
+            "subfolder per kind of defect, its masks bright where the defect is"
+        )
     model = _begin(kinds, recipe).to(device)
     average = copy.deepcopy(model).eval()
     head = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
@@ -79,7 +85,7 @@ def train(
         [{"params": list(model.encoder.parameters())}, {"params": head}],
         weight_decay=recipe.weight_decay,
     )
-    facts = {**asdict(recipe), "kinds": list(kinds), "pictures": len(samples)}
+    facts = {**asdict(recipe), "kinds": list(kinds), "pictures": fingerprint(samples)}
     run = Run(folder, facts, model=model, average=average, optimizer=optimizer)
     schedule = Schedule(recipe.learning_rate, recipe.iterations, warmup=0.05)
     crops = Crops(samples, kinds, recipe)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from perception_pkg.core.defect_config import DefectConfig, normalise, resize, target_size
+from perception_pkg.core.model_folder import ModelError
 from perception_pkg.core.onnx import open_session
 from perception_pkg.core.regions import Region
 
@@ -67,6 +68,12 @@ class DefectFinder:
         self.config = DefectConfig.read(folder)
         self.name = Path(folder).resolve().name
         self._session = open_session(Path(folder) / "model.onnx", threads)
+        kinds = self._session.get_outputs()[0].shape[1] - 1
+        if kinds != len(self.config.kinds):
+            raise ModelError(
+                f"{folder} has {len(self.config.kinds)} kinds of defect, its model.onnx {kinds}; "
+                "both must come from one training"
+            )
 
     def inspect(self, image: np.ndarray, regions: Sequence[Region]) -> Inspection:
         """Looks for defects in the regions of uint8 [H, W, 3] RGB."""

@@ -8,31 +8,37 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from vjepa_world_model.training.loop import RunError
 
 from perception_pkg.core import size_rule
 from perception_pkg.core.boxes import overlaps
-from perception_pkg.core.defect_data import SUFFIXES, read_image
 from perception_pkg.core.detector import DetectorConfig, OnnxDetector
+from perception_pkg.core.detector_data import (
+    DetectorDataError,
+    YoloData,
+    labelled,
+    read_description,
+)
+from perception_pkg.core.model_folder import write_json
+
+logger = logging.getLogger(__name__)
 
 ARCHITECTURE = "yolo11n.yaml"
 WEIGHTS = "weights.safetensors"
 """In a model folder: what another training may begin with; to detect, the ONNX file is enough."""
-
-
-class DetectorDataError(ValueError):
-    """A data set that cannot be used; the text names cause and remedy."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,8 @@ def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Pa
 
     Args:
         data: `data.yaml`, or a folder that holds one.
-        out: `out/run` is ultralytics' own folder; a run that was interrupted goes on from its last
-            epoch. The model folder is `out/model`.
+        out: `out/run` is ultralytics' own folder; a run of the same recipe and data that was
+            interrupted goes on from its last epoch. The model folder is `out/model`.
         threads: CPU threads; 0: all cores.
 
     Returns:
@@ -62,14 +68,17 @@ def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Pa
 
     Raises:
         DetectorDataError: the data set cannot be used.
+        RunError: the folder holds a training of another recipe, or of other data.
     """
-    path, description = read_description(data)
+    description = read_description(data)
     weights = None if recipe.start is None else read_weights(recipe.start)
     out = out.resolve()  # ultralytics works in a folder of its own
     ultralytics = _ultralytics(out)
     last = out / "run" / "weights" / "last.pt"
     done = out / "run" / "finished"
+    _check_recipe(out, last.exists(), recipe, description)
     if not done.exists():
+        path = description.write(out)
         with _here(out):
             model = ultralytics.YOLO(str(last) if last.exists() else ARCHITECTURE)
             quicker = functools.partial(_fast_on_cpu, threads or os.cpu_count() or 1)
@@ -86,7 +95,7 @@ def train(data: Path, out: Path, recipe: DetectorRecipe, threads: int = 0) -> Pa
     return export(out, description, recipe)
 
 
-def export(out: Path, description: dict[str, Any], recipe: DetectorRecipe) -> Path:
+def export(out: Path, data: YoloData, recipe: DetectorRecipe) -> Path:
     """Makes the model folder of a finished run; fits how pairs of sizes are told apart on the
     pictures of the validation part."""
     ultralytics = _ultralytics(out)
@@ -99,14 +108,9 @@ def export(out: Path, description: dict[str, Any], recipe: DetectorRecipe) -> Pa
     names = tuple(trained.names[index] for index in sorted(trained.names))
     config = DetectorConfig(classes=names, image_px=recipe.image_px)
     config.write(folder)
-    state = {
-        k: v.half() if v.is_floating_point() else v for k, v in trained.model.state_dict().items()
-    }
-    save_file({k: v.contiguous() for k, v in state.items()}, folder / WEIGHTS)
-    pairs = description.get("pairs") or []
-    if pairs:
-        fitted = fit_pairs(folder, description, pairs)
-        replace(config, pairs=fitted).write(folder)
+    _write_weights(trained.model, folder / WEIGHTS)
+    if data.pairs:
+        replace(config, pairs=fit_pairs(folder, data)).write(folder)
     return folder
 
 
@@ -124,19 +128,23 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
         ) from None
 
 
-def fit_pairs(
-    folder: Path, description: dict[str, Any], pairs: list[list[str]]
-) -> tuple[size_rule.SizePair, ...]:
-    """How the classes of each pair are told apart, from the validation pictures."""
+def fit_pairs(folder: Path, data: YoloData) -> tuple[size_rule.SizePair, ...]:
+    """How the classes of each pair are told apart, from the validation pictures.
+
+    A pair that they cannot tell apart is left out, with a message, unless the data set lists it.
+
+    Raises:
+        DetectorDataError: a pair that it lists cannot be told apart.
+    """
     detector = OnnxDetector(folder, threads=0, confidence=0.1)
-    scale = float(description.get("mm_per_px") or 0.0)
-    rows: dict[int, list[tuple[float, float, bool]]] = {i: [] for i in range(len(pairs))}
-    for image, boxes, numbers in labelled(description["val"]):
+    scale = data.mm_per_px
+    rows: dict[tuple[str, str], list[tuple[float, float, bool]]] = {p: [] for p in data.pairs}
+    for image, boxes, numbers in labelled(data.val):
         found = detector.find(image)
         if not found or not len(boxes):
             continue
         shared = overlaps(np.stack([item.box for item in found]), boxes)
-        for index, names in enumerate(pairs):
+        for names in data.pairs:
             first, second = (detector.classes.index(name) for name in names)
             for row, item in enumerate(found):
                 truth = int(shared[row].argmax())
@@ -145,74 +153,37 @@ def fit_pairs(
                 odds = size_rule.log_odds(item.scores[first], item.scores[second])
                 side = size_rule.size_of(item.box, scale)
                 if side is not None or not scale:
-                    rows[index].append((odds, side or 0.0, numbers[truth] == first))
+                    rows[names].append((odds, side or 0.0, numbers[truth] == first))
     fitted = []
-    for index, names in enumerate(pairs):
+    for names, seen in rows.items():
         try:
-            odds, sides, is_first = zip(*rows[index])
-            fitted.append(size_rule.fit(tuple(names), odds, sides if scale else None, is_first))
+            odds, sides, is_first = zip(*seen) if seen else ((), (), ())
+            fitted.append(size_rule.fit(names, odds, sides if scale else None, is_first))
         except ValueError as error:
-            raise DetectorDataError(
-                f"{' and '.join(names)} cannot be told apart: {error}; validation pictures must "
-                "show both"
-            ) from None
+            text = f"{' and '.join(names)} cannot be told apart by size: {error}"
+            if data.pairs_listed:
+                raise DetectorDataError(f"{text}; validation pictures must show both") from None
+            logger.warning("%s; they stay two classes like any others", text)
     return tuple(fitted)
 
 
-def read_description(data: Path) -> tuple[Path, dict[str, Any]]:
-    """The path of `data.yaml` and what it says, `train` and `val` being absolute folders.
+def _check_recipe(out: Path, begun: bool, recipe: DetectorRecipe, data: YoloData) -> None:
+    """Refuses to go on with a training of another recipe or other data; notes those of a new one.
 
-    Raises:
-        DetectorDataError: missing or unusable.
+    Where and on how many threads it runs may differ.
     """
-    path = Path(data)
-    path = (path / "data.yaml" if path.is_dir() else path).resolve()
-    try:
-        values = yaml.safe_load(path.read_text())
-        root = (path.parent / values.get("path", "")).resolve()
-        values["train"], values["val"] = (
-            str((root / values[k]).resolve()) for k in ("train", "val")
+    facts = asdict(recipe) | {"start": recipe.start and str(recipe.start.resolve())}
+    facts |= {"classes": list(data.names), "data": data.fingerprint()}
+    del facts["device"]
+    path = out / "recipe.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    differ = sorted(key for key in facts if known.get(key) != facts[key])
+    if begun and differ:
+        raise RunError(
+            f"{out} holds a training of another recipe or other data ({', '.join(differ)} differ "
+            f"from {path}); choose another --out or remove that folder"
         )
-        names = values["names"]
-        values["names"] = dict(enumerate(names)) if isinstance(names, list) else names
-    except OSError:
-        raise DetectorDataError(
-            f"{data} holds no data.yaml; give a YOLO data set, or make one with ./run label"
-        ) from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise DetectorDataError(
-            f"{path} needs train, val and names, as ultralytics describes a data set: {error}"
-        ) from None
-    for key in ("train", "val"):
-        if not Path(values[key]).is_dir() or not any(labelled_paths(values[key])):
-            raise DetectorDataError(f"{values[key]} ({key} of {path}) holds no pictures")
-    known = set(values["names"].values())
-    for pair in values.get("pairs") or []:
-        if len(pair) != 2 or not set(pair) <= known:
-            raise DetectorDataError(f"{path}: pair {pair} must be two of {sorted(known)}")
-    return path, values
-
-
-def labelled_paths(folder: str) -> Iterator[tuple[Path, Path]]:
-    """Pictures and their label files, sorted."""
-    for path in sorted(Path(folder).iterdir()):
-        if path.suffix.lower() in SUFFIXES:
-            parts = list(path.parts)
-            position = len(parts) - 1 - parts[::-1].index("images") if "images" in parts else -1
-            parts[position] = "labels" if position >= 0 else parts[position]
-            yield path, Path(*parts).with_suffix(".txt")
-
-
-def labelled(folder: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Pictures uint8 [H, W, 3] RGB, boxes float64 [N, 4] in pixels, class numbers int64 [N]."""
-    for path, labels in labelled_paths(folder):
-        image = read_image(path)
-        rows = np.loadtxt(labels, ndmin=2) if labels.is_file() and labels.stat().st_size else None
-        rows = np.zeros((0, 5)) if rows is None else rows
-        height, width = image.shape[:2]
-        centre, size = rows[:, 1:3], rows[:, 3:5]
-        corners = np.concatenate([centre - size / 2, centre + size / 2], 1)
-        yield image, corners * (width, height, width, height), rows[:, 0].astype(int)
+    write_json(path, facts)
 
 
 def _begin(model: Any, path: Path, out: Path, recipe: DetectorRecipe) -> None:

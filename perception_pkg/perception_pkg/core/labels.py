@@ -5,8 +5,6 @@ Whole cycles go to training or validation, never pictures of one cycle to both.
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import yaml
 from perception_pkg.core.defect_data import FREE, SMALLEST_PX
 from perception_pkg.core.recordings import DEFECT_KINDS, Frame, Recording, RecordingError
 from perception_pkg.core.regions import DEFECTS, Region
+from perception_pkg.core.size_rule import size_pairs
 
 VISIBLE = 0.35  # share of a part that must be seen for it to be labelled
 REACH_IN = {"hand": 0.1, "tool": 0.1}  # of what reaches in from outside, most is never in view
@@ -87,15 +86,6 @@ def to_defects(
             for region in recording.layout.of(DEFECTS):
                 written += _write_crop(out, prefix, frame, region)
         yield written
-
-
-def size_pairs(classes: tuple[str, ...]) -> list[list[str]]:
-    """Classes whose names differ in digits only, such as screw_m3 and screw_m4."""
-    return [
-        [first, second]
-        for first, second in itertools.combinations(classes, 2)
-        if re.sub(r"\d+", "#", first) == re.sub(r"\d+", "#", second)
-    ]
 
 
 def counts(box: dict) -> bool:

@@ -1,10 +1,11 @@
 """Named regions of the picture: what is looked for in each, and how large a pixel is there.
 
-They come from a YAML file (a procedure may hold the same keys) or from `station.json` of a
-recorded station:
+They come from a YAML file (a procedure may hold the same keys beside its own) or from
+`station.json` of a recorded station:
 
     size: [640, 480]              # of the picture [px]; pictures of another size are refused
-    mm_per_px: 0.5                # of parts, and of regions that bring none; 0: not calibrated
+    mm_per_px: 0.5                # of parts on the table, and of regions that bring none;
+                                  # 0: not calibrated
     regions:
       label: {box: [400, 40, 520, 100], look_for: text, pattern: "LOT-[0-9]{4}"}
       plate: {box: [100, 80, 300, 280], look_for: defects, mm_per_px: 0.48}
@@ -37,7 +38,7 @@ class Region:
         box: x0, y0, x1, y1 [px], x1 and y1 not included.
         look_for: `text` or `defects`.
         pattern: regular expression that a whole text must match; empty: any.
-        codes: kinds of code that count here, as zxing-cpp calls them in small letters; empty: all.
+        codes: kinds of code that count here, as `code_kind` calls them; empty: all.
         mm_per_px: 0: not calibrated.
     """
 
@@ -60,7 +61,7 @@ class Layout:
 
     Attributes:
         size: width and height of its pictures [px]; None: any that holds every region.
-        mm_per_px: of parts; 0: not calibrated.
+        mm_per_px: of parts, at the height of the table; 0: not calibrated.
     """
 
     regions: tuple[Region, ...] = ()
@@ -103,8 +104,21 @@ def load_layout(path: Path) -> Layout:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RegionError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    return layout_from(values, str(path))
+
+
+def layout_from(values: Any, where: str) -> Layout:
+    """The layout in the values of a YAML file, or of `station.json`: `size`, `mm_per_px` and
+    `regions`. Other keys, such as those of a procedure, are not looked at.
+
+    Args:
+        where: what the values are from, for the text of errors.
+
+    Raises:
+        RegionError: there are no regions, or something in them is wrong.
+    """
     if not isinstance(values, dict) or not isinstance(values.get("regions"), dict):
-        raise RegionError(f"{path} has no regions; see perception_pkg/config/regions.yaml")
+        raise RegionError(f"{where} has no regions; see perception_pkg/config/regions.yaml")
     if "schema" in values:
         values = _from_station(values)
     try:
@@ -113,7 +127,14 @@ def load_layout(path: Path) -> Layout:
         regions = tuple(_region(name, entry, scale) for name, entry in values["regions"].items())
         return Layout(regions, None if size is None else (int(size[0]), int(size[1])), scale)
     except (TypeError, ValueError, IndexError, re.error) as error:
-        raise RegionError(f"{path}: {error}") from None
+        raise RegionError(f"{where}: {error}") from None
+
+
+def code_kind(name: str) -> str:
+    """What a kind of code is called here: as zxing-cpp calls it, in small letters and digits alone,
+    and `qr` for QR codes."""
+    name = re.sub("[^a-z0-9]", "", name.lower())
+    return "qr" if name == "qrcode" else name
 
 
 def _region(name: str, entry: dict[str, Any], scale: float) -> Region:
@@ -127,10 +148,27 @@ def _region(name: str, entry: dict[str, Any], scale: float) -> Region:
         raise ValueError(f"region {name!r}: look_for is {TEXT} or {DEFECTS}")
     pattern = str(entry.get("pattern", ""))
     re.compile(pattern)
-    codes = tuple(str(code).lower() for code in entry.get("codes", ()))
+    codes = tuple(code_kind(str(code)) for code in entry.get("codes", ()))
+    _check_codes(name, codes)
     return Region(
         name, box, entry["look_for"], pattern, codes, float(entry.get("mm_per_px", scale))
     )
+
+
+def _check_codes(region: str, codes: tuple[str, ...]) -> None:
+    if not codes:
+        return
+    from zxingcpp import BarcodeFormat
+
+    groups = ("NONE", "OtherBarcode", "LinearCodes", "MatrixCodes")
+    names = BarcodeFormat.__members__
+    known = {code_kind(n) for n in names if n not in groups and not n.startswith("All")}
+    unknown = sorted(set(codes) - known)
+    if unknown:
+        raise ValueError(
+            f"region {region!r} has unknown kinds of code {', '.join(unknown)}; known are "
+            + ", ".join(sorted(known))
+        )
 
 
 def _from_station(station: dict[str, Any]) -> dict[str, Any]:

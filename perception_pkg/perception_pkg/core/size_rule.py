@@ -7,6 +7,8 @@ camera is calibrated, how large the box is. Both weights and the doubt below whi
 
 from __future__ import annotations
 
+import collections
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,6 +60,15 @@ class SizePair:
         return self.first if evidence > 0 else self.second
 
 
+def size_pairs(classes: Sequence[str]) -> list[list[str]]:
+    """Every two classes whose names differ in digits only, such as screw_m3 and screw_m4. Of more
+    than two with such names, none: a pair cannot tell them apart."""
+    alike = collections.defaultdict(list)
+    for name in classes:
+        alike[re.sub(r"\d+", "#", name)].append(name)
+    return [names for names in alike.values() if len(names) == 2]
+
+
 def size_of(box: np.ndarray, mm_per_px: float) -> float | None:
     """Longer side [mm] of a box x0, y0, x1, y1. None where that says nothing: the camera is not
     calibrated, or the box is elongated, of a part that lies on its side or is cut off."""
@@ -86,10 +97,10 @@ def fit(
         sizes_mm: longer sides; None: not calibrated.
 
     Raises:
-        ValueError: boxes of only one of the two classes.
+        ValueError: no boxes of one of the two classes.
     """
     truth = np.asarray(is_first, float)
-    if truth.min() == truth.max():
+    if len(np.unique(truth)) < 2:
         raise ValueError(f"boxes of {names[0]} and of {names[1]} are needed to tell them apart")
     columns = [np.asarray(odds, float)]
     if sizes_mm is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from perception_pkg.core.pauses import FORGET_S, Pauses
 from perception_pkg.core.regions import Region
 from perception_pkg.core.texts import TEXT, Reading
 
@@ -55,16 +56,28 @@ class TextFuser:
         region: whose readings come.
         window: pictures that count; older ones are forgotten.
         min_confidence: below it, a character is not readable.
+        forget_s: after a longer gap between two pictures, what was read is forgotten [s].
     """
 
     region: Region
     window: int = 8
     min_confidence: float = 0.6
+    forget_s: float = FORGET_S
     _places: list[_Place] = field(default_factory=list)
 
-    def update(self, readings: Sequence[Reading]) -> list[FusedText]:
+    def __post_init__(self) -> None:
+        self._pauses = Pauses(self.forget_s)
+
+    def update(self, readings: Sequence[Reading], time_s: float | None = None) -> list[FusedText]:
         """The texts of the region after one more picture; one that says that nothing is readable
-        if there is none."""
+        if there is none.
+
+        Args:
+            time_s: when it was taken [s]. After a pause, or if time goes back, what was read is
+                forgotten; None: unknown, pictures alone count.
+        """
+        if self._pauses.before(time_s):
+            self._places.clear()
         for place in self._places:
             place.missed += 1
         known = {(place.kind, place.readings[-1].text) for place in self._places}

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from perception_pkg.core.regions import Region
+from perception_pkg.core.regions import Region, code_kind
 
 TEXT = "text"
 MIN_HEIGHT_PX = 96  # smaller regions are enlarged: strokes of one pixel are not read well
 MARGIN_PX = 12  # around a region, so that a text at its edge is found
-SHORT = {"qrcode": "qr"}  # kinds of code that have another name here
 DETECT_PX = 160  # shorter side for finding lines; twice as much takes four times as long
 
 
@@ -22,7 +21,7 @@ class Reading:
 
     Attributes:
         region: in which it lies.
-        kind: `text`, or the kind of code in small letters: qr, datamatrix, code128 ...
+        kind: `text`, or the kind of code: qr, datamatrix, code128 ...
         text: what it says.
         confidences: of each character, 0..1. A code that is read is right: it has check digits.
         polygon: float64 [4, 2], corners in the whole picture [px].
@@ -86,8 +85,7 @@ class TextReader:
 
         found = []
         for code in zxingcpp.read_barcodes(image):
-            kind = code.format.name.lower()
-            kind = SHORT.get(kind, kind)
+            kind = code_kind(code.format.name)
             if not code.valid or (region.codes and kind not in region.codes):
                 continue
             where = code.position

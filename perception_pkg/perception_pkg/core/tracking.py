@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from perception_pkg.core.boxes import Found, overlaps
+from perception_pkg.core.pauses import FORGET_S, Pauses
 from perception_pkg.core.size_rule import UNKNOWN, SizePair, size_of
 
 NEWEST = 0.1  # share of the newest picture in a track's evidence, once it is long
@@ -26,7 +27,8 @@ class Part:
         confidence: 0..1.
         track: number of its track.
         box: float64 [4].
-        size_mm: width and height; None where the camera is not calibrated.
+        size_mm: width and height, as if it lay in the plane of `mm_per_px`: what is held up, nearer
+            to the camera, comes out too large. None where the camera is not calibrated.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Tracker:
         pairs: classes that only differ in size; for tracking each pair is one class.
         mm_per_px: [mm]; 0: not calibrated.
         keep: pictures for which a track outlives its part.
+        forget_s: a longer gap between two pictures ends all tracks [s].
     """
 
     def __init__(
@@ -64,16 +67,25 @@ class Tracker:
         pairs: Sequence[SizePair] = (),
         mm_per_px: float = 0.0,
         keep: int = 10,
+        forget_s: float = FORGET_S,
     ):
         self.classes = tuple(classes)
         self._pairs = {name: pair for pair in pairs for name in (pair.first, pair.second)}
         self._mm_per_px = mm_per_px
         self._keep = keep
+        self._pauses = Pauses(forget_s)
         self._tracks: list[_Track] = []
         self._next = 0
 
-    def update(self, found: Sequence[Found]) -> list[Part]:
-        """The parts of one picture, in the order of `found`."""
+    def update(self, found: Sequence[Found], time_s: float | None = None) -> list[Part]:
+        """The parts of one picture, in the order of `found`.
+
+        Args:
+            time_s: when it was taken [s]. After a pause, or if time goes back, all tracks are new;
+                None: unknown, pictures alone count.
+        """
+        if self._pauses.before(time_s):
+            self._tracks.clear()
         for track in self._tracks:
             track.missed += 1
         matches = self._match(found)

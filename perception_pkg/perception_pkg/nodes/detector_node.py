@@ -17,7 +17,7 @@ from perception_pkg.core.detector import OnnxDetector
 from perception_pkg.core.regions import Layout
 from perception_pkg.core.tracking import Tracker
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import EyeNode, EyeParameters, shipped
+from perception_pkg.nodes.eye import EyeNode, EyeParameters, shipped, time_s
 
 
 @dataclass
@@ -49,12 +49,14 @@ class DetectorNode(EyeNode):
         self.detector = OnnxDetector(folder, self.p.threads, self.p.confidence or None)
         scale = self.p.mm_per_px or layout.mm_per_px
         config = self.detector.config
-        self.tracker = Tracker(config.classes, config.pairs, scale, self.p.keep_tracks)
+        self.tracker = Tracker(
+            config.classes, config.pairs, scale, self.p.keep_tracks, self.forget_s
+        )
         self.detections = self.create_publisher(Detections, "detections", RELIABLE)
         return self.detector.name
 
     def look(self, image: np.ndarray, header: Any, draw: bool) -> np.ndarray | None:
-        parts = self.tracker.update(self.detector.find(image))
+        parts = self.tracker.update(self.detector.find(image), time_s(header))
         message = messages.detections_msg(parts, header, self.detector.name)
         if self.active:
             self.detections.publish(message)

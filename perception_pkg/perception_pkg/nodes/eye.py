@@ -18,8 +18,10 @@ from node_kit.lifecycle import KitNode
 from node_kit.parameters import parameter
 from node_kit.qos import SENSOR
 from node_kit.refusals import Refusals
+from node_kit.stamps import stamp_ns
 from sensor_msgs.msg import Image
 
+from perception_pkg.core.pauses import forget_after
 from perception_pkg.core.regions import Layout, RegionError, load_layout
 
 JITTER = 0.3  # share of the period by which a picture may come early
@@ -57,6 +59,11 @@ class EyeNode(KitNode):
     def look(self, image: np.ndarray, header: Any, draw: bool) -> np.ndarray | None:
         """Publishes what is in uint8 [H, W, 3] RGB; the annotated picture if `draw`."""
         raise NotImplementedError
+
+    @property
+    def forget_s(self) -> float:
+        """Gap between two pictures after which what was seen before no longer counts [s]."""
+        return forget_after(self.p.max_rate_hz)
 
     def configure(self) -> None:
         self.layout = load_layout(Path(self.p.regions)) if self.p.regions else Layout()
@@ -120,6 +127,11 @@ class EyeNode(KitNode):
             "latency_max_ms": f"{max(times):.1f}" if times else "-",
         }
         return [status(self.get_name(), level, text, **figures)]
+
+
+def time_s(header: Any) -> float:
+    """Time of the picture with this header [s]."""
+    return stamp_ns(header.stamp) / 1e9
 
 
 def shipped(name: str) -> Path:

@@ -16,7 +16,7 @@ from perception_pkg.core.regions import TEXT, Layout
 from perception_pkg.core.text_fusing import TextFuser
 from perception_pkg.core.texts import TextReader
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import EyeNode, EyeParameters
+from perception_pkg.nodes.eye import EyeNode, EyeParameters, time_s
 
 
 @dataclass
@@ -44,7 +44,8 @@ class TextNode(EyeNode):
     def prepare(self, layout: Layout) -> str:
         self.reader = TextReader(self.p.threads)
         self.fusers = [
-            TextFuser(region, self.p.window, self.p.min_confidence) for region in layout.of(TEXT)
+            TextFuser(region, self.p.window, self.p.min_confidence, self.forget_s)
+            for region in layout.of(TEXT)
         ]
         self.texts = self.create_publisher(Texts, "texts", RELIABLE)
         return "rapidocr, zxing-cpp"
@@ -53,7 +54,7 @@ class TextNode(EyeNode):
         texts = [
             text
             for fuser in self.fusers
-            for text in fuser.update(self.reader.read(image, fuser.region))
+            for text in fuser.update(self.reader.read(image, fuser.region), time_s(header))
         ]
         message = messages.texts_msg(texts, header)
         if self.active:
