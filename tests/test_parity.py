@@ -76,6 +76,33 @@ def test_what_cannot_be_compared_is_named_and_fails(command, folder):
     assert found["x_encoder.npz"]["passed"]
 
 
+def without(path: Path, new: Path, *names: str) -> None:
+    arrays = dict(np.load(path))
+    np.savez(new, **{name: array for name, array in arrays.items() if name not in names})
+
+
+def test_files_that_lack_something_fail_with_the_reason_and_the_others_are_compared(
+    command, folder
+):
+    plan, predictor = folder / "x_planning.npz", folder / "x_ac_predictor.npz"
+    without(plan, folder / "no_args.npz", "mpc_args")
+    without(plan, folder / "no_action.npz", "cem_action")
+    arrays = dict(np.load(predictor))
+    length = next(name for name in arrays if name.endswith("/features")).split("/")[0]
+    arrays[f"{length}/features"] = arrays[f"{length}/features"][:, :-1]
+    np.savez(folder / "few_tokens.npz", **arrays)
+    arrays = dict(np.load(plan))
+    arrays["rollout_latents"] = arrays["rollout_latents"][0, 0, 0]
+    np.savez(folder / "flat.npz", **arrays)
+    found = rows(command, folder, 1)
+    assert found["no_args.npz"]["fault"] == "it is a plan without mpc_args"
+    assert found["no_action.npz"]["fault"] == "it is a plan without cem_action"
+    assert "tokens" in found["few_tokens.npz"]["fault"]
+    assert found["flat.npz"]["fault"]
+    failed = {name for name, row in found.items() if not row["passed"]}
+    assert failed == {"no_args.npz", "no_action.npz", "few_tokens.npz", "flat.npz"}
+
+
 def test_the_largest_difference_of_each_file_is_printed(command, folder):
     change(folder / "x_encoder.npz", "T2/output", 1e-3)
     run = command("benchmarks.parity", folder)

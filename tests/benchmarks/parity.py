@@ -125,10 +125,13 @@ def compare(folder: Path) -> list[Row]:
 def cem_difference(arrays: dict[str, np.ndarray], model: WorldModel) -> Difference:
     """What our reference planner chooses under the plan's seed, beside what the reference chose."""
     plan = parity.Plan.of(arrays)
+    missing = sorted({"mpc_args", "seed", "cem_action"} - set(arrays))
+    if missing:
+        raise ParityError(f"it is a plan without {', '.join(missing)}")
     arguments = json.loads(str(arrays["mpc_args"]))
     missing = sorted(set(_CEM) - set(arguments))
-    if missing or "seed" not in arrays:
-        raise ParityError(f"its mpc_args lack {', '.join([*missing, 'seed'][: len(missing) or 1])}")
+    if missing:
+        raise ParityError(f"its mpc_args lack {', '.join(missing)}")
     config = PlannerConfig(
         planner="cem",
         gripper=True,
@@ -167,11 +170,12 @@ def _compare_plan(
         if not found:
             raise ParityError(f"no checkpoint fits it ({'; '.join(refused)})")
         differences, path, model = min(found, key=lambda f: max(d.value for d in f[0]))
-        rows[name].differences = [*differences, cem_difference(arrays, model)]
+        rows[name].differences = differences
         rows[name].note = f"with {path.name}, {model.heads}"
         rows[path.name].differences += [
             Difference(f"{name}: {d.what}", d.value) for d in differences
         ]
+        rows[name].differences = [*differences, cem_difference(arrays, model)]
 
 
 def _compare_weights(row: Row, path: Path, encoders: list[dict[str, np.ndarray]]) -> None:
@@ -186,7 +190,7 @@ def _compare_weights(row: Row, path: Path, encoders: list[dict[str, np.ndarray]]
 
 
 class _faults_of:
-    """Puts what cannot be compared into the row, and goes on."""
+    """Puts what cannot be compared into the row, and goes on: a file may hold anything."""
 
     def __init__(self, row: Row):
         self._row = row
@@ -195,9 +199,11 @@ class _faults_of:
         pass
 
     def __exit__(self, kind, error, trace) -> bool:
-        if not isinstance(error, (ParityError, CheckpointError)):
+        if not isinstance(error, Exception):
             return False
-        self._row.fault = self._row.fault or str(error)
+        known = isinstance(error, (ParityError, CheckpointError))
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        self._row.fault = self._row.fault or reason
         return True
 
 

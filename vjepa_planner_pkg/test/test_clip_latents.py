@@ -1,5 +1,7 @@
 """Promises of the encoder node's clips."""
 
+import threading
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,9 +18,15 @@ CAMERA = "camera_optical_frame"
 
 
 def picture(number, frame=CAMERA):
+    """Ten a second."""
     message = to_msg(np.full((64, 64, 3), 3 * number, np.uint8), frame_id=frame)
-    message.header.stamp.sec = number
+    message.header.stamp.sec, message.header.stamp.nanosec = number // 10, number % 10 * 100_000_000
     return message
+
+
+def newest(latent):
+    """The number of the picture whose header it has."""
+    return 10 * latent.header.stamp.sec + latent.header.stamp.nanosec // 100_000_000
 
 
 def send(ros, publisher, encoder, messages):
@@ -44,7 +52,7 @@ def test_clips_slide_over_the_stream_and_carry_the_newest_header(ros, encoder, s
     ros.wait_for(lambda: len(latents) == 1, "the first clip")
     send(ros, publisher, encoder, [picture(i) for i in range(4, 6)])
     ros.wait_for(lambda: len(latents) == 2, "the second clip")
-    assert [latent.header.stamp.sec for latent in latents] == [3, 5]
+    assert [newest(latent) for latent in latents] == [3, 5]
     second = latents[1]
     assert second.header.frame_id == CAMERA and second.model == "small"
     assert (second.frames, second.grid_height, second.grid_width, second.width) == (2, 4, 4, 24)
@@ -68,7 +76,53 @@ def test_refused_pictures_are_in_no_clip_and_counted(ros, encoder):
     messages = [picture(i) for i in range(3)] + [picture(3, "map")] + [picture(4)]
     send(ros, publisher, encoder, messages)
     ros.wait_for(lambda: latents, "a clip")
-    assert latents[0].header.stamp.sec == 4 and encoder.clips.refused == 1
+    assert newest(latents[0]) == 4 and encoder.clips.refused == 1
+
+
+def test_a_clip_does_not_reach_over_an_outage_of_the_camera(ros, encoder):
+    latents = ros.collect(Latent, "clip_latent", RELIABLE)
+    publisher = ros.publisher(Image, "camera/image_raw", SENSOR)
+    send(ros, publisher, encoder, [picture(i) for i in (0, 1, 2, 20, 21, 22)])
+    ros.spin_for(0.3)
+    assert not latents
+    send(ros, publisher, encoder, [picture(23)])
+    ros.wait_for(lambda: latents, "the clip after the outage")
+    assert newest(latents[0]) == 23
+
+
+def test_pictures_are_read_beside_the_executor(ros, encoder, monkeypatch):
+    threads, push = set(), ClipStream.push
+
+    def noting(*arguments):
+        threads.add(threading.current_thread().name)
+        return push(*arguments)
+
+    monkeypatch.setattr(ClipStream, "push", noting)
+    latents = ros.collect(Latent, "clip_latent", RELIABLE)
+    publisher = ros.publisher(Image, "camera/image_raw", SENSOR)
+    send(ros, publisher, encoder, [picture(i) for i in range(4)])
+    ros.wait_for(lambda: latents, "a clip")
+    assert threads == {"clip pictures"}
+
+
+def test_no_clip_is_published_after_deactivation(ros, encoder, monkeypatch):
+    begun, go_on, encode = threading.Event(), threading.Event(), encoder.model.encode_clips
+
+    def slowly(pixels):
+        begun.set()
+        assert go_on.wait(20.0)
+        return encode(pixels)
+
+    monkeypatch.setattr(encoder.model, "encode_clips", slowly)
+    latents = ros.collect(Latent, "clip_latent", RELIABLE)
+    publisher = ros.publisher(Image, "camera/image_raw", SENSOR)
+    send(ros, publisher, encoder, [picture(i) for i in range(6)])  # two clips
+    ros.wait_for(begun.is_set, "the first clip to be in work")
+    encoder.trigger_deactivate()
+    go_on.set()
+    assert encoder.clips._worker.wait_idle(20.0)
+    ros.spin_for(0.3)
+    assert not latents and encoder.clips._clips.counts.clips == 1
 
 
 def test_what_was_dropped_is_on_diagnostics(ros, encoder):

@@ -7,11 +7,11 @@ from node_kit.qos import COMMAND, SENSOR
 from sensor_msgs.msg import Image
 from transformers import VJEPA2Model
 from vjepa_interfaces.msg import Latent
-from vjepa_planner_pkg.nodes.composed_planner_node import SharedEncoderNode
+from vjepa_planner_pkg.nodes.composed_planner_node import DirectMpcNode, SharedEncoderNode
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
 from vjepa_planner_pkg.nodes.predictor_node import PredictorNode
-from vjepa_world_model import official
-from vjepa_world_model.checkpoints import load_world_model
+from vjepa_world_model import memory, official
+from vjepa_world_model.checkpoints import load_world_model, open_model
 
 GIVEN = {"device": "cpu", "image_size": 64, "encoder_heads": 2, "predictor_heads": 1}
 
@@ -62,3 +62,20 @@ def test_what_imagines_refuses_an_encoder_without_predictor(ros, kinds, node):
 def test_a_missing_head_count_is_named(ros, kinds):
     with pytest.raises(RuntimeError, match="give encoder_heads"):
         ros.start(EncoderNode, model=str(kinds / "official.pt"), device="cpu")
+
+
+@pytest.mark.parametrize("planner", ["fast", "cem"])
+def test_gradients_of_the_plans_are_counted_before_the_model_is_loaded(
+    ros, small_model, monkeypatch, planner
+):
+    need = memory.estimate(open_model(small_model), sequences=1, horizon=32, gradients=True)
+    left = need.total + memory._RUNTIME_BYTES["cpu"] - 1
+    monkeypatch.setattr(memory, "available_bytes", lambda device: left)
+    encoder = ros.create(SharedEncoderNode, model=small_model, device="cpu")
+    given = {"planner": planner, "horizon": 32}
+    ros.create(lambda **options: DirectMpcNode(encoder, **options), **given)
+    if planner == "cem":
+        encoder.start()  # it needs none
+        return
+    with pytest.raises(RuntimeError, match="sequences of 32 actions or one with its gradient"):
+        encoder.start()

@@ -9,6 +9,7 @@ from vjepa_planner_pkg.core.mpc_io import Latent
 from vjepa_planner_pkg.core.scorer import DirectScorer, ScoreRequest
 from vjepa_planner_pkg.nodes import messages
 from vjepa_planner_pkg.nodes.predictor_node import PredictorNode
+from vjepa_world_model import memory
 from vjepa_world_model.checkpoints import load_world_model
 
 STATE = np.array([0.5, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
@@ -90,3 +91,13 @@ def test_a_bad_request_is_refused_with_its_reason_and_the_next_one_answered(
     assert not response.energies
     request = messages.from_score_request(good)
     assert ros.call(ScoreActions, "score_actions", request).success
+
+
+def test_a_gradient_that_memory_does_not_hold_is_refused(ros, scene, monkeypatch):
+    model, latent, goal = scene
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
+    for gradients in (True, False):
+        request = ScoreRequest(latent, goal, STATE, actions(), gradients)
+        response = ros.call(ScoreActions, "score_actions", messages.from_score_request(request))
+        assert response.success == (not gradients)
+        assert ("5 sequences of 2 actions needs" in response.message) == gradients

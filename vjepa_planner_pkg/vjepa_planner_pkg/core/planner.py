@@ -51,6 +51,11 @@ class PlannerConfig(FastParameters, CEMParameters, ActionParameters):
         """`time_budget_ms` as planners take it."""
         return self.time_budget_ms / 1000.0 or None
 
+    @property
+    def uses_gradients(self) -> bool:
+        """Whether plans are refined down the gradient of the energy; see `FastPlanner`."""
+        return self.planner == "fast" and self.horizon > 1 and self.fast_gradient_steps > 0
+
 
 def make_planner(config: PlannerConfig) -> Planner:
     """The planner that `config.planner` names.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from vjepa_world_model.world_model import WorldModel
 
 from vjepa_planner_pkg.core.frames import FrameError, FrameGate
 from vjepa_planner_pkg.nodes.messages import header
+
+_UNREAD = 8  # pictures that wait for being read at most
 
 
 @dataclass
@@ -53,13 +56,18 @@ class ClipParameters:
 
 
 class ClipLatents:
-    """Cuts clips from accepted pictures and publishes their latents, in a worker of its own.
+    """Cuts clips from accepted pictures and publishes their latents, in workers of its own: one
+    reads pictures and one encodes clips, so that pictures are read while a clip is encoded.
 
     A latent has the header of the clip's newest picture.
+
+    Attributes:
+        refused: pictures that were due and not read: of no use, or too many at once.
     """
 
     def __init__(self, node: KitNode, model: WorldModel, sizes: ClipSizes, gate: FrameGate):
         """`gate` decides which pictures are accepted."""
+        self._node = node
         self._model = model
         self._gate = gate
         self._clips = ClipStream(sizes, model.image_size)
@@ -67,23 +75,16 @@ class ClipLatents:
         self._frame = ""
         self._encode_ms = 0.0
         self._output = node.create_publisher(Latent, "clip_latent", COMMAND)
+        self._unread: collections.deque[Image] = collections.deque(maxlen=_UNREAD)
+        self._reader = node.create_worker(lambda _: self._read_waiting(), "clip pictures")
         self._worker = node.create_worker(lambda _: self._encode_ready(), "clips")
 
     def offer(self, message: Image) -> None:
-        """Takes a picture of the camera's stream if it is due and accepted."""
-        ns = stamp_ns(message.header.stamp)
-        if not self._clips.wants(ns):
-            return
-        frame = message.header.frame_id
-        try:
-            self._gate.check_camera("camera/image_raw", message.width, message.height, frame)
-            picture = to_array(message, "camera/image_raw")
-        except (ImageError, FrameError):
-            self.refused += 1  # the encoder says why, for the latent of this picture
-            return
-        self._frame = frame
-        if self._clips.push(picture, ns):
-            self._worker.offer(True)
+        """Takes a picture of the camera's stream if it is due; it is read in a worker."""
+        if self._clips.wants(stamp_ns(message.header.stamp)):
+            self.refused += len(self._unread) == _UNREAD  # the oldest makes room
+            self._unread.append(message)
+            self._reader.offer(True)
 
     def report(self) -> DiagnosticStatus:
         """What became of the pictures, for /diagnostics."""
@@ -100,11 +101,29 @@ class ClipLatents:
             **counts,
         )
 
+    def _read_waiting(self) -> None:
+        while self._unread:
+            self._read(self._unread.popleft())
+
+    def _read(self, message: Image) -> None:
+        frame = message.header.frame_id
+        try:
+            self._gate.check_camera("camera/image_raw", message.width, message.height, frame)
+            picture = to_array(message, "camera/image_raw")
+        except (ImageError, FrameError):
+            self.refused += 1  # the encoder says why, for the latent of this picture
+            return
+        self._frame = frame
+        if self._clips.push(picture, stamp_ns(message.header.stamp)):
+            self._worker.offer(True)
+
     def _encode_ready(self) -> None:
-        while (clip := self._clips.take()) is not None:
+        while self._node.active and (clip := self._clips.take()) is not None:
             begun = time.monotonic()
             features = self._model.encode_clips(clip.pixels)[0].cpu().numpy()
             self._encode_ms = 1e3 * (time.monotonic() - begun)
+            if not self._node.active:
+                return
             newest = header(clip.last_ns, self._frame)
             self._output.publish(
                 latent_to_msg(features, self._model.grid, newest, self._model.name)

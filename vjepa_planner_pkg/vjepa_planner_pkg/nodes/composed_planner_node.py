@@ -32,6 +32,7 @@ class DirectMpcNode(MpcNode):
     def __init__(self, encoder: EncoderNode, **kwargs: Any):
         self._encoder = encoder
         super().__init__(**kwargs)
+        encoder.plans = {"horizon": self.p.horizon, "gradients": self.p.uses_gradients}
 
     def score_source(self) -> DirectMpcNode:
         return self

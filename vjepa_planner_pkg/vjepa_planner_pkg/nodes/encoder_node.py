@@ -46,13 +46,14 @@ class EncoderNode(KitNode):
 
     Parameters = EncoderParameters
     parts = "encoder"  # of the world model; beside an MPC in one process, both
+    plans: dict[str, int] = {}  # what `model.load` is told of that MPC's plans
 
     def __init__(self, **kwargs: Any):
         super().__init__("encoder", **kwargs)
 
     def configure(self) -> None:
         clips = self.p.clip_sizes()
-        self.model = model.load(self.p, self.get_logger(), self.parts, clips)
+        self.model = model.load(self.p, self.get_logger(), self.parts, clips, **self.plans)
         self.gate = FrameGate(self.p, self.model.image_size)
         self.goals: collections.deque[tuple[str, Image]] = collections.deque(maxlen=32)
         self.picture: Image | None = None

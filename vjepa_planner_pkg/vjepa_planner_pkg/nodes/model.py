@@ -52,12 +52,16 @@ def load(
     logger: RcutilsLogger,
     parts: Parts = "both",
     clips: ClipSizes | None = None,
+    horizon: int = 1,
+    gradients: bool = False,
 ) -> WorldModel:
     """Says what the model needs in memory, loads what is needed of it, and says what it is.
 
     Args:
         parts: `encoder`, `predictor` or `both`.
         clips: that will be encoded; None: none.
+        horizon: of the plans, as far as it is known here.
+        gradients: whether they are refined by gradients.
 
     Raises:
         ValueError: a missing or unusable checkpoint or device, or too little memory for it.
@@ -75,11 +79,13 @@ def load(
         predictor_heads=parameters.predictor_heads,
         parts=parts,
     ).only(parts)
-    window = {} if clips is None else {"clip_frames": clips.frames, "clip_hop": clips.hop}
-    need = memory.estimate(stored, dtype, **window)
+    work: dict[str, int] = {"horizon": horizon, "gradients": gradients}
+    if clips is not None:
+        work |= {"clip_frames": clips.frames, "clip_hop": clips.hop}
+    need = memory.estimate(stored, dtype, **work)
     left = memory.in_words(memory.available_bytes(device))
     logger.info(f"model {stored.name!r} needs {need}; {left} are left on {device}")
-    memory.check_fits(memory.estimate(stored, dtype, sequences=1, **window), device)
+    memory.check_fits(memory.estimate(stored, dtype, sequences=1, **work), device)
     model = checkpoints.build_world_model(
         stored,
         device,

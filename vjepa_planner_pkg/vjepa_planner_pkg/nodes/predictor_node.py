@@ -44,6 +44,7 @@ class PredictorNode(KitNode):
         self.score_ms = 0.0
         self.waiting: tuple[ScoreActions.Request, Future] | None = None
         self.lock = threading.Lock()
+        self.fitting: set[tuple[int, int]] = set()  # gradients whose memory was checked
         self.worker = self.create_worker(lambda _: self.score_waiting(), "score")
         # A coroutine keeps its callback group busy while it waits for the worker.
         self.create_service(
@@ -83,13 +84,27 @@ class PredictorNode(KitNode):
                     f"{request.samples} sequences in one request; send at most "
                     f"{self.p.max_sequences} or raise max_sequences"
                 )
-            scored: Any = answer(self.model, messages.to_score_request(request))
+            score_request = messages.to_score_request(request)
+            if score_request.gradients:
+                self.check_memory(*score_request.actions.shape[:2])
+            scored: Any = answer(self.model, score_request)
             self.refusal = ""
         except (ScoreError, ValueError) as error:
             scored = self.refusal = str(error)
             self.get_logger().warning(f"score_actions refused: {error}")
         self.score_ms = 1e3 * (time.monotonic() - begun)
         self.call_soon(lambda: done.set_result(scored))
+
+    def check_memory(self, sequences: int, horizon: int) -> None:
+        """Raises MemoryTooSmall; the planner's horizon is not known before its first request."""
+        from vjepa_world_model.memory import check_gradient_fits
+
+        if (sequences, horizon) in self.fitting:
+            return
+        predictor = self.model.predictor
+        dtype = predictor.predictor_embed.weight.dtype
+        check_gradient_fits(predictor.config, sequences, horizon, dtype, self.model.device)
+        self.fitting.add((sequences, horizon))
 
     def report(self) -> list[DiagnosticStatus]:
         """Model and refusals on /diagnostics."""

@@ -90,8 +90,9 @@ def test_a_slow_camera_keeps_all_its_pictures():
     assert all(clips.wants(i * 100_000_000) for i in range(20))
 
 
-def test_no_clip_has_a_gap_in_it():
-    clips = stream(rate_hz=10.0)
+@pytest.mark.parametrize("rate_hz", [10.0, 0.0])
+def test_no_clip_has_a_gap_in_it(rate_hz):
+    clips = stream(rate_hz=rate_hz)
     push(clips, 3, period_ns=100_000_000)
     assert not any(push(clips, 3, first=10, period_ns=100_000_000))  # silent for 0.7 s
     assert push(clips, 1, first=13, period_ns=100_000_000) == [True]

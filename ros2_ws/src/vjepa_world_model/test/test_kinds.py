@@ -130,7 +130,7 @@ def test_bf16_is_cast_while_loading_and_close(official):
 
 
 def test_heads_that_are_not_known_must_be_given(official):
-    with pytest.raises(CheckpointError, match="give encoder_heads"):
+    with pytest.raises(CheckpointError, match="give encoder_heads.*or to ./run convert"):
         load_world_model(official[0], "cpu", image_size=32)
     with pytest.raises(CheckpointError, match="give predictor_heads"):
         load_world_model(official[0], "cpu", image_size=32, encoder_heads=2)

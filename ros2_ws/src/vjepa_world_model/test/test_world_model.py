@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -156,3 +159,36 @@ def test_the_reference_checkpoint_gives_the_reference_numbers(fixtures):
     assert np.abs(latents.numpy() - arrays["rollout_latents"][:, 1:]).max() < 1e-4
     assert np.abs(poses.numpy() - arrays["rollout_poses"][:, 1:]).max() < 1e-4
     assert np.abs(energies.numpy() - arrays["energies"]).max() < 1e-4
+
+
+GRADIENT = """
+import sys
+import torch
+from vjepa_world_model import memory
+from vjepa_world_model.checkpoints import load_world_model
+torch.set_num_threads(1)
+model = load_world_model(None, "cpu", parts="predictor")
+features, goal = torch.randn(2, model.tokens, model.width)
+
+def gradient(sequences, horizon):
+    actions = torch.zeros(sequences, horizon, 7, requires_grad=True)
+    energies = model.score(features, goal, torch.zeros(7), actions, stay[:horizon])
+    torch.autograd.grad(energies[:, -1].sum(), actions)
+
+sequences, horizon = map(int, sys.argv[1:])
+stay = model.imagine_stay(features, torch.zeros(7), horizon)
+gradient(1, 1)  # what every gradient needs once
+memory.restart_peak()
+before = memory.peak_bytes()
+gradient(sequences, horizon)
+need = memory.gradient_bytes(model.predictor.config, sequences, horizon, torch.float32)
+print(memory.peak_bytes() - before, need)
+"""
+
+
+@pytest.mark.parametrize(("sequences", "horizon"), [(16, 1), (8, 4)])
+def test_the_memory_of_gradients_is_announced_as_it_is_measured(sequences, horizon):
+    command = [sys.executable, "-c", GRADIENT, str(sequences), str(horizon)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, announced = map(int, run.stdout.split())
+    assert 0.75 * peak < announced < 1.35 * peak

@@ -2,7 +2,8 @@
 
 Windows follow each other every `hop` frames. A buffer of one window and one hop waits for whoever
 encodes; when it is full, a policy says what is lost, and everything lost is counted. No clip has a
-gap in it: after one, a new window begins.
+gap in it, a silence of more than three periods of `rate_hz`, or of 0.5 s where all pictures are
+taken: after one, a new window begins.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from vjepa_world_model.encoder import preprocess
 
 MOST_FRAMES = 64  # of a clip, as V-JEPA 2 was trained
 POLICIES = ("oldest", "newest")
-_GAP_PERIODS = 3.0  # a longer silence ends the window
+# A longer silence ends the window; periods of `rate_hz`, seconds where no rate is given.
+_GAP_PERIODS, _GAP_S = 3.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class ClipSizes:
     Attributes:
         frames: of a clip; even, at most 64.
         hop: frames from the start of one clip to that of the next.
-        rate_hz: pictures per second that are taken; others are left out, evenly. 0: all.
+        rate_hz: pictures per second that are taken; others are left out, evenly. 0: all, of a
+            camera that gives at least two a second.
         policy: what is lost when the buffer is full: `oldest` skips to the newest window, so that
             clips are late by one hop at most; `newest` refuses pictures until the clip that waits
             is taken, so that what was begun is encoded.
@@ -166,8 +169,8 @@ class ClipStream:
     def _broken_at(self, stamp_ns: int) -> bool:
         if self._last_ns is None:
             return False
-        longest_ns = _GAP_PERIODS * 1e9 / self.sizes.rate_hz if self.sizes.rate_hz else np.inf
-        return not 0 < stamp_ns - self._last_ns <= longest_ns
+        longest_s = _GAP_PERIODS / self.sizes.rate_hz if self.sizes.rate_hz else _GAP_S
+        return not 0 < stamp_ns - self._last_ns <= 1e9 * longest_s
 
     def _restart(self) -> None:
         self._forget(len(self._waiting))

@@ -6,6 +6,7 @@ want of a compiler for example, the model stays as it was.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -67,6 +68,7 @@ class Recorded:
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], example: torch.Tensor):
         """`example` is on a GPU; `function` must not wait for the host."""
         self.shape = example.shape
+        self._lock = threading.Lock()  # a node encodes pictures and clips in two threads
         self._input = example.clone()
         self._graph = torch.cuda.CUDAGraph()
         side = torch.cuda.Stream(example.device)
@@ -84,6 +86,7 @@ class Recorded:
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """The function's value; a copy, since the next call writes over the graph's own."""
-        self._input.copy_(values)
-        self._graph.replay()
-        return self._output.clone()
+        with self._lock:
+            self._input.copy_(values)
+            self._graph.replay()
+            return self._output.clone()

@@ -69,6 +69,7 @@ def estimate(
     clip_hop: int = 0,
     sequences: int = 64,
     horizon: int = 1,
+    gradients: bool = False,
 ) -> MemoryNeed:
     """What loading and running a model takes.
 
@@ -76,6 +77,7 @@ def estimate(
         dtype: of the weights; None: as stored.
         clip_frames, clip_hop: clips to be encoded, as in `clips.ClipSizes`; 0: single frames only.
         sequences, horizon: action sequences imagined at once, and their length.
+        gradients: whether one sequence is imagined with its gradient as well.
     """
     activations, says = [0], []
     kind = dtype or _stored_dtype(stored)
@@ -86,6 +88,9 @@ def estimate(
     if stored.predictor is not None:
         activations.append(imagining_bytes(stored.predictor, sequences, horizon, kind))
         says.append(f"{sequences} sequences of {horizon} action{'s' * (horizon > 1)}")
+        if gradients:
+            activations.append(gradient_bytes(stored.predictor, 1, horizon, kind))
+            says.append("one with its gradient")
     buffer = 0
     if clip_frames and stored.encoder is not None:
         sizes = ClipSizes(clip_frames, clip_hop or clip_frames)
@@ -134,6 +139,37 @@ def imagining_bytes(
     block = tokens * (2 * config.width + max(8 * config.width + joined, 2 * hidden))
     features = (2 * horizon + 3) * sequences * config.tokens * config.embed_dim
     return math.ceil(_MARGIN * ((cache + block) * dtype.itemsize + features * 4))
+
+
+def gradient_bytes(
+    config: PredictorConfig, sequences: int, horizon: int, dtype: torch.dtype
+) -> int:
+    """Activations of imagining sequences with the gradient of their energy by the actions.
+
+    Beside what imagining takes, every block of every step keeps what the way back needs: the tokens
+    that its two norms got, queries with the keys that they were rotated with, what attention gave,
+    the hidden layer of the MLP before its GELU, and keys and values of all frames so far. Frozen
+    linear layers keep nothing.
+    """
+    tokens = sequences * (config.tokens + config.conditions)
+    hidden = int(config.width * config.mlp_ratio)
+    frames_seen = horizon * (horizon + 1) // 2  # over all steps
+    kept = tokens * (horizon * (5 * config.width + hidden) + frames_seen * 2 * config.width)
+    imagining = imagining_bytes(config, sequences, horizon, dtype)
+    return imagining + math.ceil(_MARGIN * config.depth * kept * dtype.itemsize)
+
+
+def check_gradient_fits(
+    config: PredictorConfig, sequences: int, horizon: int, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Raises MemoryTooSmall where the gradient of these sequences needs more than is left."""
+    need, there = gradient_bytes(config, sequences, horizon, dtype), available_bytes(device)
+    if need > there:
+        raise MemoryTooSmall(
+            f"the gradient of {sequences} sequences of {horizon} actions needs {in_words(need)}, "
+            f"and {in_words(there)} are left on {device}; a shorter horizon needs less, and "
+            "fast_gradient_steps 0 none of it"
+        )
 
 
 def check_fits(need: MemoryNeed, device: torch.device) -> None:

@@ -149,7 +149,8 @@ def _heads(part: str, width: int, given: int | None, known: Mapping[int, int], w
     if heads is None:
         raise CheckpointError(
             f"{where}: no published {part} has width {width}, so its heads are not known; "
-            f"give {part}_heads (and image_size, where it is not {IMAGE_SIZE})"
+            f"give {part}_heads (and image_size, where it is not {IMAGE_SIZE}), as a launch "
+            "argument or to ./run convert, which writes a folder that every command takes"
         )
     if width % heads:
         raise CheckpointError(f"{where}: {part}_heads {heads} does not divide the width {width}")
