@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from types import SimpleNamespace
 
 import pytest
+import typer
 from benchmarks import live
+from rich.console import Console
+from typer.testing import CliRunner
 
 
 @pytest.mark.parametrize("topic", ["detections", "camera/image_raw"])
@@ -23,3 +27,62 @@ def test_a_window_has_rates_delays_and_memory(topic):
 def test_nobody_listens_on_the_port_of_the_page():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", live.free_port()))
+
+
+def run(rate_hz=10.0, delays_s=(0.1,) * 6, memory_mib=(500.0,) * 6) -> list[live.Window]:
+    """Windows of a run in which only this differs from what is asked for."""
+    return [
+        live.Window(
+            5.0,
+            rate_hz=dict.fromkeys(live.TOPICS, 10.0) | {"defects": rate_hz},
+            # None: nothing came
+            delay_p95_s={t: s for t in live.TOPICS if (s := delay if t == "texts" else 0.1)},
+            memory_mib={"text": memory, "station": 300.0},
+        )
+        for delay, memory in zip(delays_s, memory_mib, strict=True)
+    ]
+
+
+def missed(windows: list[live.Window]) -> list[str]:
+    return [target["what"] for target in live.targets(windows) if not target["met"]]
+
+
+def test_a_run_that_keeps_up_meets_every_target():
+    # Models warm up in the first third, and a window may be a little later than the first.
+    grown = (500.0, 700.0, 710.0, 720.0, 740.0, 760.0)
+    delays_s = (0.1, 0.5, 0.1, 0.1, 0.1, 0.17)
+    assert missed(run(rate_hz=9.5, delays_s=delays_s, memory_mib=grown)) == []
+
+
+@pytest.mark.parametrize(
+    ("differs", "what"),
+    [
+        ({"rate_hz": 9.4}, "defects, slowest window [Hz]"),
+        ({"delays_s": (0.1,) * 5 + (0.18,)}, "texts, p95 of the delay in the last window [s]"),
+        ({"delays_s": (0.1,) * 5 + (None,)}, "texts, p95 of the delay in the last window [s]"),
+        (
+            {"memory_mib": (500.0, 500.0, 500.0, 500.0, 540.0, 565.0)},
+            "growth of all nodes' memory after the first third [MiB]",
+        ),
+    ],
+)
+def test_what_does_not_keep_up_misses_its_target_and_is_shown(differs, what):
+    windows = run(**differs)
+    assert missed(windows) == [what]
+    console = Console(record=True, width=200)
+    live.show_targets(console, live.targets(windows))
+    (line,) = (line for line in console.export_text().splitlines() if "NOT met" in line)
+    assert what in line
+
+
+def test_a_missed_target_is_in_the_file_and_the_exit_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "learned", lambda *_: (tmp_path, tmp_path))
+    file = tmp_path / "live.json"
+    for rate_hz, code in ((10.0, 0), (9.0, 1)):
+        monkeypatch.setattr(live, "watch", lambda *_, r=rate_hz: (run(rate_hz=r), 3))
+        app = typer.Typer()
+        app.command()(live.main)
+        result = CliRunner().invoke(app, ["--json", str(file)])
+        assert result.exit_code == code, result.output
+        written = json.loads(file.read_text())["targets"]
+        assert all(target["met"] for target in written) == (not code)

@@ -1,7 +1,7 @@
-"""`./run station record`: film the simulated assembly station, working right or wrong on command.
+"""`./run station`: the simulated assembly station, working right or wrong on command.
 
-Writes what docs/station.md describes. Interrupt it at any time; the same command goes on where it
-stopped.
+`record` films it and writes what docs/station.md describes. Interrupt it at any time; the same
+command goes on where it stopped. `fault` asks the one that runs live for a fault.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from vjepa_sim.core.station.camera import FPS
-from vjepa_sim.core.station.faults import FAULTY_SHARE, KINDS, FaultError, check_kinds
+from vjepa_sim.core.station.faults import (
+    FAULTY_SHARE,
+    KINDS,
+    FaultError,
+    check_kinds,
+    plan_cycle,
+)
 
 from vjepa_bringup.interrupts import held_interrupts
 from vjepa_bringup.quiet import quiet
@@ -79,6 +86,30 @@ def record(
         )
         raise typer.Exit(1) from None
     typer.echo(f"{cycles} cycles in {out}")
+
+
+@app.command()
+def fault(
+    kind: str = typer.Argument(..., help=f"of the next cycle, one of: {', '.join(KINDS)}"),
+    detail: str = typer.Option(
+        "", help="what exactly: of a defect its kind, of a fault in one step the step; empty: drawn"
+    ),
+    namespace: str = typer.Option("", help="of the station's node"),
+    wait_s: float = typer.Option(5.0, min=0.0, help="how long to wait for the station [s]"),
+) -> None:
+    """Have the station that runs (./run up station.launch.xml) make a fault in its next cycle."""
+    from vjepa_bringup.station_fault import StationError, ask  # ROS is not needed to record
+
+    try:
+        plan_cycle(np.random.default_rng(0), kind, "qr", detail)
+    except FaultError as error:
+        raise typer.BadParameter(str(error)) from error
+    try:
+        ask(kind, detail, namespace, wait_s)
+    except StationError as error:
+        typer.echo(f"station fault: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"the next cycle of the station has the fault {' '.join([kind, detail]).strip()}")
 
 
 def _station(seed: int, clean: bool, faults: str, fps: float) -> Station:

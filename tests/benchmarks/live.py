@@ -25,6 +25,7 @@ from perception_pkg.perceive import MODELS
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sensor_msgs.msg import Image
 from vjepa_bringup.xml_launcher import Launch
@@ -46,7 +47,10 @@ TOPICS = {
 }
 START_S = 120.0
 WINDOWS = 6  # of the run, to compare its beginning with its end
-MEMORY_S = 5.0  # how often memory is looked at
+# What is asked for. Camera, detector and defect node are set to 10 Hz.
+RATE_HZ = {"camera/image_raw": 9.5, "detections": 9.5, "defects": 9.5}
+DELAY_GROWTH, DELAY_MORE_S = 1.5, 0.02  # p95 of the last window: so many times the first, plus this
+MEMORY_GROWTH_MIB = 64.0  # of all nodes together, after the first third of the run
 
 
 @dataclass
@@ -68,12 +72,17 @@ def main(
     json: Annotated[Path, typer.Option(help="file for the figures")] = Path("out/bench/live.json"),
     workers: Annotated[int, typer.Option(min=1, help="to film and look at first")] = 2,
 ) -> None:
-    """Learn normal work if that has not been done, launch everything, and watch it run."""
+    """Learn normal work if that has not been done, launch everything, and watch it run.
+
+    The exit code is 1 where a target is missed.
+    """
     console = Console()
     with ending_plainly(console, "bench live"):
         recording, normal = learned(seed, workers, console)
         windows, alarms = watch(recording, normal, seed, faulty_share, minutes, console)
+    asked = targets(windows)
     show(console, windows)
+    show_targets(console, asked)
     first, last = windows[0], windows[-1]
     growth = {name: last.memory_mib[name] - first.memory_mib[name] for name in last.memory_mib}
     console.print(f"alarms raised: {alarms}", highlight=False)
@@ -84,12 +93,15 @@ def main(
             "seed": seed,
             "faulty_share": faulty_share,
             "cores": os.cpu_count(),
+            "targets": asked,
             "windows": [asdict(window) for window in windows],
             "memory_growth_mib": growth,
             "alarms": alarms,
         },
     )
     console.print(f"written to {json}", highlight=False, soft_wrap=True)
+    if not all(target["met"] for target in asked):
+        raise typer.Exit(1)
 
 
 def learned(seed: int, workers: int, console: Console) -> tuple[Path, Path]:
@@ -225,6 +237,43 @@ def _resident_mib(pid: int) -> float:
     return pages * resource.getpagesize() / 2**20
 
 
+def targets(windows: list[Window]) -> list[dict[str, Any]]:
+    """Each with its limit, what was measured (None: nothing came), and whether that is met."""
+    first, third, last = windows[0], windows[max(0, len(windows) // 3 - 1)], windows[-1]
+    found: list[dict[str, Any]] = []
+    for topic, least in RATE_HZ.items():
+        found.append(
+            {
+                "what": f"{topic}, slowest window [Hz]",
+                "at_least": least,
+                "measured": min(window.rate_hz[topic] for window in windows),
+            }
+        )
+    for topic in TOPICS:
+        before = first.delay_p95_s.get(topic, 0.0)
+        found.append(
+            {
+                "what": f"{topic}, p95 of the delay in the last window [s]",
+                "at_most": round(DELAY_GROWTH * before + DELAY_MORE_S, 4),
+                "measured": last.delay_p95_s.get(topic),
+            }
+        )
+    growth = sum(last.memory_mib.values()) - sum(third.memory_mib.values())
+    found.append(
+        {
+            "what": "growth of all nodes' memory after the first third [MiB]",
+            "at_most": MEMORY_GROWTH_MIB,
+            "measured": round(growth, 1),
+        }
+    )
+    for target in found:
+        value = target["measured"]
+        target["met"] = value is not None and (
+            target.get("at_least", value) <= value <= target.get("at_most", value)
+        )
+    return found
+
+
 def show(console: Console, windows: list[Window]) -> None:
     """Prints the first, a middle and the last window beside each other."""
     shown = {"first": windows[0], "middle": windows[len(windows) // 2], "last": windows[-1]}
@@ -240,4 +289,18 @@ def show(console: Console, windows: list[Window]) -> None:
         table.add_row(topic, *cells)
     for name in windows[0].memory_mib:
         table.add_row(f"{name}, memory", *(f"{w.memory_mib[name]:.0f} MiB" for w in shown.values()))
+    console.print(table)
+
+
+def show_targets(console: Console, found: list[dict[str, Any]]) -> None:
+    """Prints what is asked for beside what was measured."""
+    table = Table(title="targets", title_justify="left")
+    for heading in ("what", "target", "measured", ""):
+        table.add_column(heading)
+    for target in found:
+        sign = "at most" if "at_most" in target else "at least"
+        limit = target[sign.replace(" ", "_")]
+        value = "nothing came" if target["measured"] is None else f"{target['measured']:.3g}"
+        verdict = "met" if target["met"] else "[red]NOT met[/red]"
+        table.add_row(escape(target["what"]), f"{sign} {limit:.3g}", value, verdict)
     console.print(table)
