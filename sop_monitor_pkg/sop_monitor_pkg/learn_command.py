@@ -17,6 +17,7 @@ from vjepa_world_model.video import VideoError
 
 from sop_monitor_pkg.core import conformal, cycle_store, normal, procedure_file
 from sop_monitor_pkg.core.clips import write_steps
+from sop_monitor_pkg.core.cycle import Cycle
 from sop_monitor_pkg.core.cycle_recordings import CycleRecording, RecordingError, find
 from sop_monitor_pkg.core.cycle_store import StoreError
 from sop_monitor_pkg.core.examples import find_procedure
@@ -24,6 +25,8 @@ from sop_monitor_pkg.core.latents import Latents
 from sop_monitor_pkg.core.learning import Example, LearningError
 from sop_monitor_pkg.core.learning import learn as learn_normal
 from sop_monitor_pkg.core.normal import Normal, NormalError
+from sop_monitor_pkg.core.order_watch import OrderWatch
+from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import ProcedureError
 from sop_monitor_pkg.core.reader import read_cycle
 from sop_monitor_pkg.core.sightings import SightingError
@@ -60,8 +63,9 @@ def learn(
         model = load_world_model(encoder, device, parts="encoder")
         latents = Latents(model)
         store = out / "cycles"
+        _check_order(rules, cycles)
         _read(cycles, latents, store)
-        examples = _stored(store, model.name)
+        examples = _stored(store, model.name, rules)
         with console.status("learning") as status:
             found = learn_normal(
                 rules, examples, str(encoder), latents.pooled, accepted, status.update
@@ -115,6 +119,25 @@ def watch(
         raise typer.Exit(2)
 
 
+def _check_order(rules: Procedure, cycles: Sequence[CycleRecording]) -> None:
+    """Raises RecordingError for a cycle whose labels say that it is not a correct one."""
+    for cycle in cycles:
+        if cycle.segments is None:
+            continue
+        watch, done = OrderWatch(rules), Cycle()
+        wrong = []
+        for segment in cycle.segments:
+            done.end(0)  # done twice in a row is done twice
+            done.begin(segment.step, 0)
+            wrong += watch.step_begun(done, 0)
+        wrong += watch.cycle_ended(done, 0)
+        if wrong:
+            raise RecordingError(
+                f"{cycle.name} is labelled as no correct cycle ({wrong[0].kind}: "
+                f"{wrong[0].reason}); correct its labels, or leave it out"
+            )
+
+
 def _with_answers(found: Normal, folder: Path) -> Normal:
     """With the cycles that people called clean, if the folder holds a model that knows some."""
     try:
@@ -152,20 +175,29 @@ def _read(cycles: Sequence[CycleRecording], latents: Latents, store: Path) -> No
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("reading cycles", total=len(cycles))
         for cycle in cycles:
-            path = store / f"{re.sub(r'[^A-Za-z0-9_-]', '_', cycle.name)}.npz"
-            if not path.is_file():
+            name = re.sub(r"[^A-Za-z0-9_-]", "_", cycle.name)
+            path = store / f"{name}_{cycle.video_digest()[:8]}.npz"
+            beside = cycle.beside_digest()
+            if not path.is_file() or cycle_store.beside(path) != beside:
                 example = read_cycle(cycle, latents)
-                cycle_store.save(path, example, latents.model.name)
+                cycle_store.save(path, example, latents.model.name, beside)
             progress.advance(bar)
 
 
-def _stored(store: Path, encoder: str) -> list[Example]:
-    """All cycles of a store; raises StoreError if another encoder made some."""
+def _stored(store: Path, encoder: str, procedure: Procedure) -> list[Example]:
+    """All cycles of a store; raises StoreError if another encoder made some, or one does steps
+    that the procedure does not have (any more)."""
     found = []
     for path in sorted(store.glob("*.npz")):
         example, by = cycle_store.load(path)
         if by != encoder:
             raise StoreError(f"{path} was made with {by}, not {encoder}; give another --out")
+        strange = {s.step for s in example.segments or ()} - set(procedure.by_name)
+        if strange:
+            raise StoreError(
+                f"{path} does {', '.join(sorted(strange))}, which procedure {procedure.name} does "
+                "not have; remove it, or give another --out"
+            )
         found.append(example)
     return found
 

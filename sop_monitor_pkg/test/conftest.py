@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 from node_kit.testing import free_port, ros  # noqa: F401
+from sop_monitor_pkg.core.alarm_book import AlarmBook
+from sop_monitor_pkg.core.events import Suspicion
+from sop_monitor_pkg.core.journal import Journal
+from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import load
 
@@ -75,6 +79,16 @@ def folder() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as path:
         yield Path(path)
+
+
+@pytest.fixture
+def kitting_journal(folder: Path) -> Path:
+    """A journal that the kitting procedure has left, with an open alarm."""
+    path = folder / "journal.db"
+    with Journal(path) as journal:
+        book = AlarmBook(load(PROCEDURES / "kitting.yaml"), journal, lambda change: None)
+        book.suspect(Suspicion(Kind.SKIPPED, 1, "pack_cable"), 1)
+    return path
 
 
 @pytest.fixture

@@ -115,6 +115,63 @@ def test_a_flickering_cause_is_one_alarm(bench):
     assert bench.kinds() == ["raised"]
 
 
+def test_a_cause_that_comes_back_for_a_moment_has_not_been_gone(bench):
+    bench.see("defect", "pick_base")
+    bench.wait(1.0)
+    for _ in range(5):
+        bench.see("defect", "pick_base", active=False)
+        bench.wait(0.7)
+        bench.see("defect", "pick_base")
+        bench.wait(0.3)  # shorter than the on-delay
+    assert bench.kinds() == ["raised"]
+
+
+def test_a_moment_that_is_over_is_no_alarm_whatever_was_said_of_it(bench):
+    bench.see("dropped_part", "screw_m3", reason="peg where it never is")
+    bench.wait(0.2)
+    bench.see("dropped_part", "screw_m4", active=False)  # the step has changed meanwhile
+    bench.wait(5.0)
+    assert bench.changes == []
+
+
+def test_an_alarm_of_a_cycle_before_does_not_swallow_a_new_one(bench):
+    bench.see("defect", "pick_base")
+    bench.wait(1.0)
+    bench.book.end_cycle(bench.now_ns, {})
+    bench.see("defect", "pick_base")
+    bench.see("defect", "pick_base", active=False)
+    bench.see("defect", "pick_base")
+    bench.wait(1.0)
+    assert [(alarm.number, str(state)) for alarm, state in bench.book.snapshot()] == [
+        (1, "cleared"),
+        (2, "unacknowledged"),
+    ]
+
+
+def test_an_alarm_ends_when_the_last_of_what_was_seen_is_over(bench):
+    bench.see("too_slow", "pick_base")
+    bench.wait(1.0)
+    bench.see("defect", "pick_base", reason="a scratch")
+    bench.wait(1.0)
+    bench.see("too_slow", "pick_base", active=False)  # what it was about at first
+    bench.wait(5.0)
+    assert bench.states() == {("defect", "pick_base"): "unacknowledged"}
+    bench.see("defect", "place_base", active=False)
+    bench.wait(2.0)
+    assert bench.states() == {("defect", "pick_base"): "cleared"}
+
+
+def test_a_shelved_alarm_that_is_over_comes_back_as_one_that_is_cleared(bench):
+    bench.book.shelve("too_slow", 60.0, "Ana", "", bench.now_ns)
+    bench.see("too_slow", "rotate_part")
+    bench.wait(1.0)
+    bench.see("too_slow", "rotate_part", active=False)
+    bench.wait(2.0)
+    assert bench.states() == {("too_slow", "rotate_part"): "shelved"}
+    bench.wait(60.0)
+    assert bench.states() == {("too_slow", "rotate_part"): "cleared"}
+
+
 def test_what_follows_from_a_cause_is_no_alarm_of_its_own(bench):
     bench.see("dropped_part", "insert_peg", reason="The peg fell")
     bench.wait(1.0)
@@ -176,6 +233,28 @@ def test_a_false_alarm_is_closed_and_stays_away_for_this_cycle(bench):
     assert bench.states() == {("defect", "pick_base"): "unacknowledged"}
 
 
+def test_a_thing_called_false_stays_away_in_other_steps_and_another_thing_does_not(bench):
+    bench.see("dropped_part", "screw_m3", reason="cloth where it never is")
+    bench.wait(1.0)
+    bench.book.false_alarm(1, "Ana", "it lies there", bench.now_ns)
+    bench.see("dropped_part", "screw_m3", active=False)
+    bench.see("dropped_part", "screw_m4", reason="cloth where it never is")
+    bench.wait(1.0)
+    assert bench.states() == {}
+    bench.see("dropped_part", "screw_m4", reason="peg where it never is")
+    bench.wait(1.0)
+    assert bench.states() == {("dropped_part", "screw_m4"): "unacknowledged"}
+
+
+def test_the_work_called_false_in_one_step_is_watched_in_the_next(bench):
+    bench.see("too_slow", "screw_m3", reason="slow")
+    bench.wait(1.0)
+    bench.book.false_alarm(1, "Ana", "", bench.now_ns)
+    bench.see("too_slow", "screw_m4", reason="slow")
+    bench.wait(1.0)
+    assert bench.states() == {("too_slow", "screw_m4"): "unacknowledged"}
+
+
 def test_a_shelved_condition_is_quiet_until_its_time_is_over(bench):
     bench.book.shelve("too_slow@rotate_part", 60.0, "Ana", "new operator", bench.now_ns)
     bench.see("too_slow", "rotate_part")
@@ -191,6 +270,25 @@ def test_a_real_fault_does_not_hide_behind_a_shelved_one(bench):
     bench.book.shelve("too_slow", 60.0, "Ana", "", bench.now_ns)
     bench.see("too_slow", "rotate_part")
     bench.wait(1.0)
+    bench.see("wrong_order", "insert_peg")
+    assert bench.states()[("wrong_order", "insert_peg")] == "unacknowledged"
+
+
+def test_a_real_alarm_is_not_taken_to_the_shelf_by_its_cause(bench):
+    bench.book.shelve("defect", 60.0, "Ana", "", bench.now_ns)
+    bench.see("skipped", "rotate_part")
+    bench.see("defect", "insert_peg")
+    bench.wait(1.0)
+    assert bench.states() == {
+        ("skipped", "rotate_part"): "unacknowledged",
+        ("defect", "insert_peg"): "shelved",
+    }
+
+
+def test_a_real_fault_does_not_hide_behind_one_out_of_service(bench):
+    bench.see("defect", "pick_base")
+    bench.wait(1.0)
+    bench.book.take_out_of_service("defect", "Ana", "", bench.now_ns)
     bench.see("wrong_order", "insert_peg")
     assert bench.states()[("wrong_order", "insert_peg")] == "unacknowledged"
 
@@ -214,6 +312,13 @@ def test_out_of_service_raises_nothing_and_the_journal_still_knows(bench):
     bench.see("label", "read_label")
     bench.wait(1.0)
     assert bench.states() == {("label", "read_label"): "unacknowledged"}
+
+
+def test_a_label_that_nobody_read_is_told_when_the_cycle_ends_at_once(bench):
+    bench.see("label", "read_label", reason="no label reads VJ-3347-B")
+    bench.see("hesitating", "read_label")
+    bench.book.end_cycle(bench.now_ns, {})
+    assert bench.states() == {("label", "read_label"): "cleared"}
 
 
 def test_the_end_of_a_cycle_ends_its_causes_but_forgets_no_alarm(bench):

@@ -49,6 +49,16 @@ def test_a_clip_of_an_alarm_is_written_and_the_oldest_go(tmp_path, monkeypatch):
     assert folder.step("pick_base") is None
 
 
+def test_clips_of_a_journal_before_are_kept_apart(tmp_path):
+    folder = ClipFolder(tmp_path / "moments")
+    folder.keep(200, [grey(10)])
+    folder.begin_anew()
+    assert folder.moment(200) is None
+    folder.keep(1, [grey(20)])
+    assert values(folder.moment(1)) == pytest.approx([20], abs=3)
+    assert len(list(tmp_path.glob("moments.*/00000200.webp"))) == 1
+
+
 def test_the_execution_of_median_length_shows_a_step_done_right(tmp_path):
     cycles = []
     for index, (begin_s, end_s) in enumerate([(0.0, 0.6), (1.0, 2.0), (0.0, 2.8)]):

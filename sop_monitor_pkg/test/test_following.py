@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_work import STEPS, cycle, cycles, part
 from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, places, scene, sightings
-from sop_monitor_pkg.core.events import CycleEnded, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.events import CycleEnded, CycleLost, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.learning import LearningError, learn
@@ -140,6 +141,23 @@ def test_a_surface_that_looks_defective_is_told(known):
     ]
     alarms = raised(replace(example, sightings=tuple(seen)), known)
     assert [kind for kind, _ in alarms] == [Kind.DEFECT]
+
+
+def test_a_part_that_a_step_asks_for_and_nobody_sees_is_told(known):
+    checked = small_work.procedure(
+        small_work.TEXT.replace("title: Turn it", "title: Turn it, checks: [{part: nut_m3}]")
+    )
+    example = cycle(seed=1)
+    assert not [x for x in watch(checked, known, example) if isinstance(x, AlarmLine)]
+    turn = example.segments[1]
+    hidden = tuple(
+        replace(s, parts=s.parts[1:]) if turn.begin_s < s.time_s < turn.end_s + 0.5 else s
+        for s in example.sightings
+    )
+    found = list(watch(checked, known, replace(example, sightings=hidden)))
+    assert [(x.alarm.kind, x.alarm.step) for x in found if isinstance(x, AlarmLine)][:1] == [
+        (Kind.WRONG_PART, "turn")
+    ]
 
 
 def test_one_labelled_cycle_of_each_kind_is_enough(known):
@@ -312,6 +330,8 @@ def test_mistakes_are_rare_and_what_is_allowed_is_not():
     assert 0 < chance["take"] < 0.02 and 0 < chance["put"] < 0.02
     after_skip = dict(zip(STEPS, np.exp(language.log_next((0, 3)))))
     assert after_skip["turn"] > 0.1  # late, but it comes
+    next_piece = dict(zip(STEPS, np.exp(language.log_next((0, 1, 0)))))
+    assert next_piece["turn"] == pytest.approx(1.0)  # the piece before was broken off
     forbidden = OrderLanguage(PROCEDURE, escape=0.0).log_next((0,))
     assert forbidden[STEPS.index("put")] == -np.inf
 
@@ -373,14 +393,95 @@ def test_cycles_follow_each_other_live(known):
     assert not [event for event in events if isinstance(event, Suspicion)]
 
 
-def test_a_silent_camera_ends_the_cycle(known):
+def work(follower, cycles_, start_ns=10**18, pause_s=0.2):
+    """Everything said of cycles that follow each other."""
+    events = []
+    for example in cycles_:
+        events += feed(follower, example, start_ns)
+        start_ns += round((example.times_s[-1] + pause_s) * 1e9)
+    return events
+
+
+def told(events):
+    """Steps and ends of cycles in order, and kinds of suspicions."""
+    order = [getattr(e, "step", "") or type(e).__name__ for e in events if type(e) in ORDER]
+    return order, {e.kind for e in events if isinstance(e, Suspicion)}
+
+
+ORDER = (StepBegun, CycleEnded, CycleLost)
+
+
+@pytest.mark.parametrize("broken_off", [("take", "turn", "wipe"), ("take", "turn")])
+def test_the_next_piece_shows_that_the_last_one_was_not_finished(known, broken_off):
+    follower = LiveFollower(PROCEDURE, known)
+    events = work(follower, [cycle(broken_off, 25), cycle(seed=26), cycle(seed=27)])
+    order, _ = told(events)
+    assert order == [*broken_off, "CycleEnded", *STEPS, "CycleEnded", *STEPS]
+    ended = [isinstance(event, CycleEnded) for event in events].index(True)
+    assert not told(events[ended:])[1]
+
+
+def test_a_follower_that_starts_in_mid_cycle_is_right_from_the_next_on(known):
+    follower = LiveFollower(PROCEDURE, known)
+    half = cycle(seed=28)
+    late = replace(half, latents=half.latents[16:], times_s=half.times_s[16:], sightings=())
+    order, _ = told(work(follower, [late, cycle(seed=29), cycle(seed=30)]))
+    assert order[-10:] == ["CycleEnded", *STEPS, "CycleEnded", *STEPS]
+
+
+def test_a_cycle_is_not_over_before_all_that_ends_it_is_done():
+    """`wipe` may come last, but `put` must be done."""
+    free = small_work.procedure(
+        small_work.TEXT.replace("optional: true}", "optional: true, after: [take]}").replace(
+            "title: Put it down", "title: Put it down, after: [turn]"
+        )
+    )
+    assert free.last_steps == {"wipe", "put"} and free.opening == "take"
+    model = learn(free, cycles(24), "random", 1)
+    clean = [cycle(("take", "wipe", "turn", "put"), seed) for seed in (51, 52)]
+    order, kinds = told(work(LiveFollower(free, model), clean))
+    steps_ = ["take", "wipe", "turn", "put"]
+    assert order == [*steps_, "CycleEnded", *steps_] and Kind.REPEATED not in kinds
+
+
+def test_after_a_gap_of_the_camera_nothing_is_said_of_what_was_not_seen(known):
     follower = LiveFollower(PROCEDURE, known)
     example = cycle(seed=24)
     half = len(example.latents) // 2
     for latent, time_s in zip(example.latents[:half], example.times_s[:half]):
         follower.look(latent, 10**18 + round(time_s * 1e9))
     events = follower.look(example.latents[0], 10**18 + 60 * 10**9)
+    assert [type(e) for e in events] == [CycleLost]
+
+
+def test_a_cycle_in_its_last_step_ends_with_the_camera(known):
+    follower = LiveFollower(PROCEDURE, known)
+    feed(follower, cycle(seed=24), 10**18)
+    events = follower.look(cycle(seed=24).latents[0], 10**18 + 60 * 10**9)
     assert [type(e) for e in events][:2] == [StepEnded, CycleEnded]
+
+
+def test_a_suspicion_is_over_when_its_cause_is_gone(known):
+    """A coin lies on the table for two seconds."""
+    coin, example = part("coin", 9, 0.2, 0.8), cycle(seed=6)
+    seen = tuple(
+        replace(s, parts=(*s.parts, coin)) if 3.0 <= s.time_s < 5.0 else s
+        for s in example.sightings
+    )
+    events = feed(LiveFollower(PROCEDURE, known), replace(example, sightings=seen), 10**18)
+    said = [(e.kind, e.active) for e in events if isinstance(e, Suspicion)]
+    assert set(said[:-1]) == {(Kind.FOREIGN_OBJECT, True)}
+    assert said[-1] == (Kind.FOREIGN_OBJECT, False)
+
+
+def test_eyes_that_have_gone_silent_say_nothing(known):
+    example = cycle(seed=33)
+    blind = Evidence(PROCEDURE, known)
+    dead = Evidence(PROCEDURE, known)
+    dead.see(example.sightings[0].parts, 0.0)
+    for latent, time_s in zip(example.latents, example.times_s):
+        alone, stale = blind.look(latent, time_s), dead.look(latent, time_s)
+        assert np.array_equal(alone, stale) == (time_s > 2.0)
 
 
 def test_unlabelled_cycles_are_aligned(known):

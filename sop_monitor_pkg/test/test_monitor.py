@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from sop_monitor_pkg.core import annunciation
 from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
-from sop_monitor_pkg.core.events import CycleEnded, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.events import CycleEnded, CycleLost, StepBegun, StepEnded, Suspicion
 from sop_monitor_pkg.core.journal import Journal, entries
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.monitor import EventError, Monitor
 from sop_monitor_pkg.core.procedure_file import check, load
+from sop_monitor_pkg.nodes import messages
 
 PROCEDURES = Path(__file__).resolve().parents[1] / "config" / "procedures"
 CLEAN = [
@@ -29,6 +30,11 @@ class Work:
         self.book = AlarmBook(procedure, self.journal, lambda change: None, AlarmRules())
         self.monitor = Monitor(procedure, self.book)
 
+    def restart(self):
+        past = list(entries(self.path))
+        self.book = AlarmBook(self.procedure, self.journal, lambda change: None, AlarmRules(), past)
+        self.monitor = Monitor(self.procedure, self.book, mid_cycle=True)
+
     @property
     def now_ns(self):
         return round(self.now_s * SECOND_NS)
@@ -43,6 +49,12 @@ class Work:
 
     def finish(self):
         self.monitor.take(CycleEnded(self.now_ns), self.now_ns)
+
+    def states(self):
+        return [(alarm.number, str(state)) for alarm, state in self.book.snapshot()]
+
+    def cycles(self):
+        return [entry.body for entry in entries(self.path) if entry.kind == "cycle_ended"]
 
     def alarms(self):
         raised = [entry.body for entry in entries(self.path) if entry.kind == "raised"]
@@ -62,9 +74,8 @@ def test_clean_cycles_raise_nothing(work):
     work.do(*CLEAN[:2], "clean_base", "screw_m3", "screw_m4", *CLEAN[4:])
     work.finish()
     assert work.alarms() == []
-    cycles = [entry.body for entry in entries(work.path) if entry.kind == "cycle_ended"]
-    assert [cycle["cycle"] for cycle in cycles] == [1, 2]
-    assert [step for step, _, _ in cycles[0]["steps"]] == CLEAN
+    assert [cycle["cycle"] for cycle in work.cycles()] == [1, 2]
+    assert [step for step, _, _ in work.cycles()[0]["steps"]] == CLEAN
 
 
 def test_a_swap_is_one_alarm(work):
@@ -117,6 +128,26 @@ def test_times_that_the_procedure_fixes_are_watched(folder):
     work.journal.close()
 
 
+def test_what_looks_like_no_step_is_unknown_until_it_does(work):
+    work.do("pick_base")
+    work.monitor.take(StepBegun("place_base", work.now_ns), work.now_ns)
+
+    def unknown(**news):
+        if news:
+            seen = Suspicion(Kind.UNKNOWN_ACTION, work.now_ns, "place_base", **news)
+            work.monitor.take(seen, work.now_ns)
+        state = work.monitor.state(work.now_ns)
+        message = messages.state_message(state, work.monitor._procedure, work.now_ns)
+        return state.unknown, message.step
+
+    assert unknown() == (False, "place_base")
+    assert unknown(active=True) == (True, "unknown")
+    assert unknown(active=False) == (False, "place_base")
+    assert unknown(active=True) == (True, "unknown")
+    work.do("clean_base")
+    assert unknown() == (False, "")
+
+
 def test_the_state_says_where_the_work_stands(work):
     work.do(*CLEAN[:2])
     work.monitor.take(StepBegun("screw_m3", work.now_ns, 0.7), work.now_ns)
@@ -135,6 +166,55 @@ def test_the_cycle_number_goes_on_after_a_restart(work):
     past = list(entries(work.path))
     book = AlarmBook(work.procedure, work.journal, lambda change: None, AlarmRules(), past)
     assert Monitor(work.procedure, book).state(work.now_ns).cycle == 2
+
+
+def test_what_came_before_a_restart_is_not_missed_and_what_comes_after_is_watched(work):
+    work.do(*CLEAN[:3])
+    work.restart()
+    work.do("screw_m3", "rotate_part")
+    assert work.monitor.state(work.now_ns).partly and work.alarms() == []
+    work.do(*CLEAN[6:])
+    assert work.alarms() == [("wrong_order", "place_cover")]
+    work.finish()
+    assert len(work.alarms()) == 1 and work.cycles()[0]["partly"]
+    work.do(*CLEAN[1:])
+    assert not work.monitor.state(work.now_ns).partly
+    assert work.alarms()[1:] == [("wrong_order", "place_base")]
+
+
+def test_a_cycle_whose_last_step_ends_after_a_restart_is_counted_and_ends_its_alarms(work):
+    work.do(*CLEAN[:5], "place_cover")
+    work.restart()
+    work.monitor.take(StepEnded("hand_over", work.now_ns), work.now_ns)
+    assert work.states() == [(1, "unacknowledged")]
+    work.finish()
+    work.finish()  # there is no other one
+    assert work.states() == [(1, "cleared")]
+    assert [cycle["cycle"] for cycle in work.cycles()] == [1]
+    work.do(*CLEAN)
+    work.finish()
+    assert work.alarms() == [("wrong_order", "place_cover")]
+
+
+def test_a_new_cycle_after_a_restart_ends_the_alarms_of_the_one_before(work):
+    work.do(*CLEAN[:5], "place_cover")
+    work.restart()
+    work.do("pick_base")
+    assert work.states() == [(1, "cleared")]
+    assert (work.monitor.state(work.now_ns).cycle, len(work.cycles())) == (2, 1)
+    work.do("rotate_part")
+    assert work.alarms()[1:] == [("wrong_order", "rotate_part")]
+
+
+def test_a_lost_cycle_is_not_judged(work):
+    work.do(*CLEAN[:2])
+    work.monitor.take(CycleLost(work.now_ns), work.now_ns)
+    assert work.cycles()[0]["partly"]
+    work.do(*CLEAN[5:])
+    work.finish()
+    work.do(*CLEAN)
+    work.finish()
+    assert work.alarms() == []
 
 
 def test_a_step_that_does_not_exist_is_refused_and_changes_nothing(work):
@@ -174,6 +254,15 @@ def test_lamp_and_buzzer_follow_the_alarms_of_those_they_tell(work):
     for alarm, _ in work.book.snapshot():
         work.book.false_alarm(alarm.number, "Ana", "", work.now_ns)
     assert shown() == ("green", False)
+
+
+def test_the_buzzer_sounds_until_somebody_has_seen_the_alarm_also_when_it_is_gone(work):
+    work.do(*CLEAN[:-1])
+    work.finish()  # what is left out is raised, and over with the cycle
+    assert work.states() == [(1, "cleared")]
+    assert annunciation.buzzer(work.procedure, work.book.snapshot())
+    work.book.acknowledge(1, "Ana", "", work.now_ns)
+    assert not annunciation.buzzer(work.procedure, work.book.snapshot())
 
 
 def test_a_procedure_without_people_leaves_nobody_out(folder):

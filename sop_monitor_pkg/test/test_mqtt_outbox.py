@@ -1,12 +1,14 @@
 """Promises of the MQTT outbox, against a real broker: every entry arrives, whatever restarts."""
 
 import json
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import paho.mqtt.client as mqtt
 import pytest
-from sop_monitor_pkg.core.alarm_book import AlarmBook, AlarmRules
+from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
 from sop_monitor_pkg.core.events import Suspicion
 from sop_monitor_pkg.core.journal import Journal, entries
 from sop_monitor_pkg.core.kinds import Kind
@@ -39,6 +41,10 @@ class Listener:
         """Numbers and hashes of the entries that came, each once, in the order of their coming."""
         found = {m["number"]: m["hash"] for topic, m in self.messages if topic == "sop/journal"}
         return list(found.items())
+
+    def people(self, name):
+        """Messages for somebody."""
+        return [message for topic, message in self.messages if topic == f"sop/people/{name}"]
 
     def stop(self):
         self._client.disconnect()
@@ -97,11 +103,29 @@ class Line:
 def test_every_entry_arrives_in_order_and_people_are_told(line):
     line.cycles(3)
     line.everything_arrives()
-    told = [m for topic, m in line.listener.messages if topic == "sop/people/supervisor"]
+    told = line.listener.people("supervisor")
     assert [m["alarm"]["number"] for m in told] == [1, 2, 3]
     assert told[0]["alarm"]["state"] == "unacknowledged"
     assert told[0]["alarm"]["priority"] == "high"
     assert not [topic for topic, _ in line.listener.messages if topic == "sop/people/operator"]
+
+
+def test_people_are_not_told_of_a_shelved_alarm_until_it_comes_back(line):
+    now_ns = time.time_ns()
+    line.book.shelve("wrong_order", 60.0, "Ana", "", now_ns)
+    for step in ("rotate_part", "insert_peg"):
+        line.book.suspect(Suspicion(Kind.WRONG_ORDER, now_ns, step), now_ns)
+        now_ns += 20 * SECOND_NS
+    line.book.acknowledge(2, "Ana", "", now_ns)
+    line.everything_arrives()
+    told = line.listener.people("supervisor")
+    assert told == []
+    line.book.tick(now_ns + 60 * SECOND_NS)
+    line.everything_arrives()
+    wait_for(lambda: line.listener.people("supervisor"), "the supervisor to be told")
+    (message,) = line.listener.people("supervisor")
+    assert (message["kind"], message["alarm"]["number"]) == ("unshelved", 1)
+    assert message["alarm"]["state"] == "unacknowledged"
 
 
 def test_nothing_is_lost_when_the_broker_restarts_mid_stream(line):
@@ -140,3 +164,29 @@ def test_a_broker_that_comes_later_gets_everything(broker, station, folder):
         broker.start()
         wait_for(lambda: outbox.delivered == 3, "delivery")
         outbox.stop()
+
+
+def test_a_failure_is_told_and_tried_again(port, station, folder):
+    path = folder / "journal.db"
+    with Journal(path) as journal:
+        journal.append("cycle_ended", {"cycle": 1}, 0)
+        outbox = MqttOutbox(Broker("127.0.0.1", port, topic="sop/#"), path, station)
+        outbox.start()
+        wait_for(lambda: "wildcards" in outbox.problem, "the problem")
+        assert outbox._thread.is_alive()
+        outbox.stop()
+
+
+def test_a_broker_that_is_away_keeps_nothing_of_the_journal_open(port, station, folder):
+    path = folder / "journal.db"
+    with Journal(path) as journal:
+        for i in range(3):
+            journal.append("cycle_ended", {"cycle": i + 1}, i)
+        outbox = MqttOutbox(Broker("127.0.0.1", port), path, station)
+        outbox.start()
+        wait_for(lambda: outbox._client._out_messages, "the first entry to be waiting")
+        journal.append("cycle_ended", {"cycle": 4}, 4)
+        with closing(sqlite3.connect(path)) as db:
+            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        outbox.stop()
+    assert not busy

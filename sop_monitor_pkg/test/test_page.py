@@ -243,6 +243,18 @@ def test_an_alarm_is_shelved_and_taken_back(open_page, served):
     assert served.book.table.shelves == {}
 
 
+def test_a_condition_is_taken_out_of_service_and_returned(open_page, served):
+    page = open_page(DESK)
+    answer(page, "Out of service")
+    page.locator("#conditions li", has_text="out of service, by Ana").wait_for()
+    assert served.book.table.out_of_service == {"defect@pick_base": "Ana"}
+    page.locator("li.alarm.out_of_service").wait_for()
+    answer(page, "Return to service")
+    page.locator("#aside").wait_for(state="hidden")
+    assert served.book.table.out_of_service == {}
+    assert page.errors == []
+
+
 def test_a_new_alarm_appears_by_itself_and_markup_in_it_stays_text(open_page, served):
     page = open_page(DESK)
     served.now_s += 30.0

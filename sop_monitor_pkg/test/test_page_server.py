@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
 from sop_monitor_pkg.core.events import CycleEnded, StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.journal import Journal
+from sop_monitor_pkg.core.journal import Journal, entries
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
@@ -29,7 +29,8 @@ class Desk:
         self.journal = path
         self._journal = Journal(path)
         self.times = CycleTimes()
-        self.book = AlarmBook(procedure, self._journal, self.on_change, AlarmRules(on_delay_s=0.0))
+        rules, past = AlarmRules(on_delay_s=0.0), list(entries(path))
+        self.book = AlarmBook(procedure, self._journal, self.on_change, rules, past)
         self.monitor = Monitor(procedure, self.book)
         self.now_s = 1000.0
 
@@ -124,6 +125,13 @@ def test_an_alarm_is_shown_with_its_age_and_answered(desk, browser):
     assert json.loads(browser.get("/api/board"))["alarms"] == []
 
 
+def test_an_alarm_of_another_procedure_in_the_same_journal_is_shown(station, kitting_journal):
+    desk = Desk(station, kitting_journal)
+    (alarm,) = desk.board()["alarms"]
+    assert (alarm["kind"], alarm["title"]) == ("skipped", "pack_cable")
+    desk.close()
+
+
 def test_conditions_are_shelved_and_taken_out_of_service(desk, browser):
     condition = "too_slow@rotate_part"
     said = {"by": "Ana", "condition": condition, "minutes": 5}
@@ -164,6 +172,8 @@ def test_history_goes_back_page_by_page(desk, browser):
     older = json.loads(browser.get(f"/api/history?limit=500&before={numbers[-1]}"))
     assert [entry["number"] for entry in older] == list(range(numbers[-1] - 1, 0, -1))
     assert json.loads(browser.get("/api/history?before=1")) == []
+    newest = json.loads(browser.get(f"/api/history?limit=4&before={'9' * 30}"))
+    assert [entry["number"] for entry in newest] == numbers
 
 
 def test_the_whole_journal_can_be_taken_away(desk, browser):

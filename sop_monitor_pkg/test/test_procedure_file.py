@@ -69,6 +69,7 @@ def test_free_order_lets_parts_come_in_any_order():
 
 
 STEPS = "procedure: p\nsteps:\n  - step: a\n  - step: b\n"
+REGION = STEPS + "regions:\n  plate:\n"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,7 @@ STEPS = "procedure: p\nsteps:\n  - step: a\n  - step: b\n"
         (STEPS + "    takes_s: [1, .nan]\n", 5, "[shortest, longest]"),
         (STEPS + "    parts: [screw]\n", 5, "there is no part 'screw'"),
         (STEPS + "    labels: [{text: '['}]\n", 5, "no regular expression"),
+        (STEPS + "    labels: [{text: 'a{99999999999999}'}]\n", 5, "no regular expression"),
         (STEPS + "    checks: [{defect: a}]\n", 5, "did you mean no_defect?"),
         (STEPS + "    title: 7\n", 5, "title is 7"),
         (STEPS + "order: random\n", 5, "choose one of listed, free"),
@@ -102,11 +104,26 @@ STEPS = "procedure: p\nsteps:\n  - step: a\n  - step: b\n"
         (STEPS + "priorities:\n  defect: urgent\n", 6, "choose one of low"),
         (STEPS + "title: a\ntitle: b\n", 6, "title stands twice, first in line 5"),
         (STEPS + "parts: &x [a]\npeople: *x\n", 5, "aliases"),
+        (STEPS + "size: [640]\n", 5, "[width, height]"),
+        (STEPS + "mm_per_px: .inf\n", 5, "width of a pixel"),
+        (REGION + "    box: [4, 0, 2, 9]\n    look_for: text\n", 7, "[x0, y0, x1, y1]"),
+        (REGION + "    box: [0, 0, 2, 9]\n    look_for: texts\n", 8, "one of text, defects"),
+        (REGION + "    box: [0, 0, 2, 9]\n    look_four: text\n", 8, "did you mean look_for?"),
+        (REGION + "    pattern: '['\n", 7, "no regular expression"),
     ],
 )
 def test_a_mistake_is_explained_with_its_line(text, line, words):
     errors = complaints(text)
     assert any(words in e and (not line or e.startswith(f"line {line}:")) for e in errors), errors
+
+
+def test_regions_of_the_picture_may_stand_in_a_procedure():
+    layout = "size: [640, 480]\nmm_per_px: 0.5\n"
+    label = (
+        "    {box: [4, 4, 9, 9], look_for: text, pattern: 'LOT.*', codes: [qr], mm_per_px: 0.4}\n"
+    )
+    assert complaints(STEPS + layout) == []
+    assert complaints(layout + REGION + label) == []
 
 
 def test_a_circle_is_spelt_out():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,39 @@ def test_a_false_alarm_teaches_the_node_and_its_model(ros, workshop, learned, tm
     assert (node.known.cycles, node.known.answered) == (before.cycles + 1, 1)
     about = json.loads((tmp_path / "normal" / "normal.json").read_text())
     assert about["answered"] == 1
+
+
+def test_answers_do_not_replace_a_model_that_was_learned_meanwhile(
+    ros, workshop, learned, tmp_path
+):
+    folder = tmp_path / "normal"
+    shutil.copytree(learned, folder)
+    node = ros.start(
+        SopFollowerNode, procedure=str(workshop / "small.yaml"), normal=str(folder), device="cpu"
+    )
+    learned_anew = node.known.calibrated(node.known.clean[:-1])
+    learned_anew.save(folder)
+    quiet = Extremes(np.zeros(len(SCORES)), False, 0.0)
+    node.follower._answers.cycle_ended(10**18, 10**18 + 10**10, quiet)
+    node.follower.raised([(7, 10**18)])
+    node.follower.false_alarm(7)
+    node.learn()
+    about = json.loads((folder / "normal.json").read_text())
+    assert (about["cycles"], about["answered"]) == (learned_anew.cycles, 0)
+
+
+def test_an_eye_that_the_model_was_learned_with_is_missed(ros, workshop, learned):
+    node = ros.start(
+        SopFollowerNode, procedure=str(workshop / "small.yaml"), normal=str(learned), device="cpu"
+    )
+    assert not node.eyes  # these cycles were seen by none
+    known = node.known
+    with_eyes = replace(known, places=replace(known.places, classes=("nut_m3",)))
+    assert with_eyes.eyes == ("detections",)
+    surfaces = np.zeros(len(SCORES))
+    surfaces[SCORES.index("surface")] = 0.1
+    inspected = with_eyes.calibrated([*known.clean, Extremes(surfaces, False, 0.0)])
+    assert inspected.eyes == ("detections", "defects")
 
 
 def test_the_node_does_not_start_without_a_model_of_its_procedure(ros, learned, tmp_path):

@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from sop_monitor_pkg.core.clips import step_clip, write
 from sop_monitor_pkg.core.journal import entries, verify
+from sop_monitor_pkg.core.monitor import EventError
 from sop_monitor_pkg.nodes import messages
 from sop_monitor_pkg.nodes.sop_monitor_node import EVENTS, SopMonitorNode
 from std_msgs.msg import Bool, String
@@ -59,6 +60,11 @@ class Decoder:
         event.header.stamp = messages.time_message(time.time_ns())
         self.publisher.publish(event)
 
+    def swap(self):
+        """A step too early in a cycle whose beginning was seen."""
+        self.tell(step="pick_base")
+        self.tell(step="rotate_part")
+
     def wait_for_alert(self, kind) -> Alert:
         def found():
             shown = self.alerts[-1].alerts if self.alerts else []
@@ -84,8 +90,7 @@ def get(port, path) -> bytes | None:
 def test_a_wrong_order_is_said_on_every_way(decoder):
     decoder.start()
     decoder.matched()
-    decoder.tell(step="pick_base")
-    decoder.tell(step="rotate_part")
+    decoder.swap()
     alert = decoder.wait_for_alert("wrong_order")
     assert (alert.number, alert.step, alert.priority) == (1, "rotate_part", Alert.HIGH)
     assert (alert.state, alert.told) == ("unacknowledged", ["operator", "supervisor"])
@@ -106,10 +111,35 @@ def test_a_wrong_order_is_said_on_every_way(decoder):
     assert (state.cycle, list(state.done), state.procedure) == (1, ["pick_base"], "station")
 
 
-def test_a_late_listener_gets_the_open_alarms(decoder):
+def test_a_monitor_that_starts_in_mid_cycle_does_not_miss_what_it_cannot_have_seen(decoder):
     decoder.start()
     decoder.matched()
     decoder.tell(step="rotate_part")
+    decoder.tell(step="place_cover")
+    alert = decoder.wait_for_alert("wrong_order")
+    assert (alert.number, alert.step) == (1, "place_cover")
+    assert "before 'Push the peg in'" in alert.reason
+
+
+def test_alarms_of_another_procedure_in_the_journal_are_said_and_shown(
+    decoder, port, kitting_journal
+):
+    decoder.start(web_port=port)
+    decoder.matched()
+    assert decoder.wait_for_alert("skipped").step == "pack_cable"
+    (alarm,) = json.loads(get(port, "/api/board"))["alarms"]
+    assert alarm["title"] == "pack_cable"
+
+
+def test_an_event_without_a_stamp_is_refused():
+    with pytest.raises(EventError, match="header.stamp is 0"):
+        messages.event(SopEvent(step="pick_base"))
+
+
+def test_a_late_listener_gets_the_open_alarms(decoder):
+    decoder.start()
+    decoder.matched()
+    decoder.swap()
     decoder.wait_for_alert("wrong_order")
     late = decoder.collect(Alerts, "sop/alerts", LATCHED)
     decoder.ros.wait_for(lambda: late and late[-1].alerts, "the latched alarms")
@@ -156,7 +186,7 @@ def test_an_event_that_makes_no_sense_is_refused_and_the_node_goes_on(decoder):
     decoder.tell(SopEvent.SUSPICION, kind="magic")
     decoder.tell(SopEvent.SUSPICION, kind="defect", probability=float("nan"))
     decoder.tell(type_=77, step="rotate_part")
-    decoder.tell(step="rotate_part")
+    decoder.swap()
     decoder.wait_for_alert("wrong_order")
     assert decoder.alerts[-1].entry == 1
 
@@ -195,7 +225,7 @@ def test_the_page_shows_the_camera_and_an_answer_reaches_the_topic(decoder, port
         return get(port, "/api/picture.jpg")
 
     assert decoder.ros.wait_for(seen, "the picture on the page")[:2] == b"\xff\xd8"
-    decoder.tell(step="rotate_part")
+    decoder.swap()
     decoder.wait_for_alert("wrong_order")
     token = decoder.journal.with_name("journal.db.token").read_text().strip()
     request = urllib.request.Request(
@@ -215,11 +245,14 @@ def test_the_page_shows_the_moment_of_an_alarm_and_what_is_normal(decoder, port,
     usual_s = dict.fromkeys(station.by_name, (2.0, 4.0))
     (folder / "normal.json").write_text(json.dumps({"usual_s": usual_s}))
     write(step_clip(folder, "rotate_part"), [np.zeros((48, 64, 3), np.uint8)])
+    before = folder / "journal.db.clips" / "00000001.webp"  # of a journal that was moved away
+    write(before, [np.zeros((48, 64, 3), np.uint8)])
     decoder.start(web_port=port, normal=str(folder))
     decoder.matched()
+    assert not before.exists()
     camera = decoder.ros.probe.create_publisher(Image, "camera/image_raw", SENSOR)
     outlook = decoder.ros.probe.create_publisher(Outlook, "sop/outlook", SENSOR)
-    decoder.tell(step="rotate_part")
+    decoder.swap()
     decoder.wait_for_alert("wrong_order")
 
     def shown():
@@ -249,7 +282,7 @@ def test_what_is_normal_in_another_procedure_is_left_out(decoder, port, folder):
 def test_step_and_alarms_are_drawn_on_the_picture(decoder):
     decoder.start()
     decoder.matched()
-    decoder.tell(step="rotate_part")
+    decoder.swap()
     decoder.wait_for_alert("wrong_order")
     overlays = decoder.collect(Image, "sop/overlay", SENSOR)
     camera = decoder.ros.probe.create_publisher(Image, "camera/image_raw", SENSOR)
@@ -268,7 +301,7 @@ def test_alarms_go_to_the_broker(decoder, broker):
     broker.start()
     node = decoder.start(mqtt_host="127.0.0.1", mqtt_port=broker.port)
     decoder.matched()
-    decoder.tell(step="rotate_part")
+    decoder.swap()
     decoder.ros.wait_for(lambda: node.outbox.delivered == 1, "the broker's confirmation")
     broker.stop()
 

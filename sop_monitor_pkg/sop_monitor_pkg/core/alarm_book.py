@@ -13,7 +13,14 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from sop_monitor_pkg.core.alarm_table import Alarm, AlarmState, AlarmTable, conditions
+from sop_monitor_pkg.core.alarm_table import (
+    Alarm,
+    AlarmState,
+    AlarmTable,
+    Fault,
+    conditions,
+    fault,
+)
 from sop_monitor_pkg.core.events import Suspicion
 from sop_monitor_pkg.core.journal import Entry, Journal
 from sop_monitor_pkg.core.kinds import Kind
@@ -21,11 +28,8 @@ from sop_monitor_pkg.core.procedure import Procedure
 
 SECOND_NS = 1_000_000_000
 
-# Established by a single event: waiting would make them no surer.
-_FACTS = frozenset({Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED, Kind.TOO_FAST})
-
-Fault = tuple[Kind, str]
-"""Kind and step of a suspicion."""
+# Established by a single event: waiting would make them no surer, and the cycle may end meanwhile.
+_FACTS = frozenset({Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED, Kind.TOO_FAST, Kind.LABEL})
 
 
 class AlarmError(ValueError):
@@ -89,22 +93,27 @@ class AlarmBook:
 
     def suspect(self, suspicion: Suspicion, now_ns: int) -> None:
         """Takes a suspicion: begun, still there (may be said again and again), or over."""
+        kind, step = suspicion.kind, suspicion.step
+        seen = fault(kind, step, suspicion.reason)
         with self._lock:
-            fault = suspicion.kind, suspicion.step
             if not suspicion.active:
-                self._over(fault, now_ns)
-            elif self.table.covered(*fault, by=self.table.out_of_service):
-                self._suppress(fault, suspicion, now_ns)
-            elif fault in self._sources:
-                self._still_there(self._sources[fault], now_ns)
-            elif fault not in self.table.dismissed:
-                since_ns, before = self._waiting.get(fault, (now_ns, suspicion))
+                self._over(kind, step, now_ns)
+            elif self.table.covered(kind, step, by=self.table.out_of_service):
+                self._suppress(seen, suspicion, now_ns)
+            elif (number := self._sources.get(seen) or self._ending_alarm(seen)) is not None:
+                self._sources[seen] = number
+                self._still_there(number, now_ns)
+            elif seen not in self.table.dismissed:
+                since_ns, before = self._waiting.get(seen, (now_ns, suspicion))
                 surer = suspicion if suspicion.score >= before.score else before
-                self._waiting[fault] = since_ns, replace(surer, stamp_ns=before.stamp_ns)
+                self._waiting[seen] = since_ns, replace(surer, stamp_ns=before.stamp_ns)
             self.tick(now_ns)
 
     def end_cycle(self, now_ns: int, record: dict) -> None:
-        """The piece is gone, and with it every cause. `record` (plain JSON) goes to the journal."""
+        """The piece is gone, and with it every cause. `record` (plain JSON) goes to the journal.
+
+        What is still within the on-delay was too short to be an alarm.
+        """
         with self._lock:
             for alarm in [a for a in self.table.alarms.values() if a.active]:
                 self._write("cleared", {"alarm": alarm.number, "why": "cycle ended"}, now_ns)
@@ -119,14 +128,14 @@ class AlarmBook:
         with self._lock:
             on_ns = round(self._rules.on_delay_s * SECOND_NS)
             due = [
-                (fault, suspicion)
-                for fault, (since_ns, suspicion) in self._waiting.items()
+                (seen, suspicion)
+                for seen, (since_ns, suspicion) in self._waiting.items()
                 if suspicion.kind in _FACTS or now_ns - since_ns >= on_ns
             ]
             # Quality first: what is found together is about the bad piece.
-            for fault, suspicion in sorted(due, key=lambda item: not item[1].kind.is_quality):
-                del self._waiting[fault]
-                self._sources[fault] = self._alarm(suspicion, now_ns)
+            for seen, suspicion in sorted(due, key=lambda item: not item[1].kind.is_quality):
+                del self._waiting[seen]
+                self._sources[seen] = self._alarm(suspicion, now_ns)
             off_ns = round(self._rules.off_delay_s * SECOND_NS)
             for number, since_ns in list(self._ending.items()):
                 if now_ns - since_ns >= off_ns:
@@ -200,8 +209,9 @@ class AlarmBook:
                 raise AlarmError(f"{condition} is out of service already")
             body = {"condition": self._known(condition), "by": _named(by), "comment": comment}
             self._write("out_of_service", body, now_ns)
-            for fault in [f for f in self._waiting if condition in conditions(*f)]:
-                del self._waiting[fault]
+            for seen, (_, suspicion) in list(self._waiting.items()):
+                if condition in conditions(suspicion.kind, suspicion.step):
+                    del self._waiting[seen]
 
     def return_to_service(self, condition: str, by: str, now_ns: int) -> None:
         """Watches a condition again.
@@ -249,7 +259,7 @@ class AlarmBook:
             return number
         number = cause.number
         self._still_there(number, now_ns)
-        if (cause.kind, cause.step) == (kind, step):
+        if cause.fault == fault(kind, step, suspicion.reason):
             if not cause.active:
                 self._write("returned", {"alarm": number}, now_ns)
         elif kind.explains > cause.kind.explains:
@@ -264,44 +274,61 @@ class AlarmBook:
     def _cause(self, suspicion: Suspicion, now_ns: int) -> Alarm | None:
         """The open alarm of this cycle that the suspicion belongs to."""
         window_ns = round(self._rules.cause_window_s * SECOND_NS)
+        kind, step = suspicion.kind, suspicion.step
+        shelved = self.table.covered(kind, step, by=self.table.shelves)
         alarms = [a for a in self.table.alarms.values() if a.cycle == self.table.cycle + 1]
         related = []
         for alarm in alarms:
-            if (alarm.kind, alarm.step) == (suspicion.kind, suspicion.step):
+            if alarm.fault == fault(kind, step, suspicion.reason):
                 return alarm
             recent = now_ns - self._evidence_ns.get(alarm.number, alarm.raised_ns) <= window_ns
-            if suspicion.kind.is_quality and alarm.kind.is_quality:
+            if kind.is_quality and alarm.kind.is_quality:
                 # Two kinds of bad are two causes; the same kind in two steps is the same piece.
-                joins = alarm.kind is suspicion.kind and alarm.active
+                joins = alarm.kind is kind and alarm.active
             else:
                 joins = recent
-            # A consequence must not hide on a shelf.
-            if joins and self.table.state(alarm) is not AlarmState.SHELVED:
+            # Neither may a consequence hide on a shelf, nor an alarm be taken there by its cause.
+            hides = self.table.state(alarm).is_quiet
+            hides |= shelved and kind.explains > alarm.kind.explains
+            if joins and not hides:
                 related.append(alarm)
         return max(
             related, key=lambda a: self._evidence_ns.get(a.number, a.raised_ns), default=None
         )
 
-    def _over(self, fault: Fault, now_ns: int) -> None:
+    def _over(self, kind: Kind, step: str, now_ns: int) -> None:
         """A fault is no longer seen: its alarm ends when it was the last one."""
-        self._waiting.pop(fault, None)
-        self._suppressed.discard(fault)
-        number = self._sources.pop(fault, None)
-        if number is None:  # raised before a restart
-            found = [a.number for a in self.table.alarms.values() if (a.kind, a.step) == fault]
-            number = found[-1] if found else None
-        if number in self.table.alarms and number not in self._sources.values():
-            self._ending.setdefault(number, now_ns)
+
+        def ends(seen: Fault) -> bool:
+            return seen[0] is kind and (kind.is_of_things or seen[1] == step)
+
+        self._suppressed = {seen for seen in self._suppressed if not ends(seen)}
+        for seen in filter(ends, list(self._waiting)):
+            del self._waiting[seen]
+        numbers = [self._sources.pop(seen) for seen in filter(ends, list(self._sources))]
+        if not numbers:  # raised before a restart
+            alarms = self.table.alarms.values()
+            numbers = [a.number for a in alarms if a.active and ends(a.fault)]
+        for number in numbers:
+            if number in self.table.alarms and number not in self._sources.values():
+                self._ending.setdefault(number, now_ns)
+
+    def _ending_alarm(self, seen: Fault) -> int | None:
+        """Number of the alarm of a fault that is over, and not for the off-delay yet."""
+        alarms = self.table.alarms
+        ending = (alarms[number] for number in self._ending if number in alarms)
+        return next((a.number for a in ending if a.active and a.fault == seen), None)
 
     def _still_there(self, number: int, now_ns: int) -> None:
         self._ending.pop(number, None)
         self._evidence_ns[number] = now_ns
 
-    def _suppress(self, fault: Fault, suspicion: Suspicion, now_ns: int) -> None:
-        self._waiting.pop(fault, None)
-        if fault not in self._suppressed:
-            self._suppressed.add(fault)
-            body = {"kind": str(fault[0]), "step": fault[1], "reason": suspicion.reason}
+    def _suppress(self, seen: Fault, suspicion: Suspicion, now_ns: int) -> None:
+        self._waiting.pop(seen, None)
+        if seen not in self._suppressed:
+            self._suppressed.add(seen)
+            kind, step = str(suspicion.kind), suspicion.step
+            body = {"kind": kind, "step": step, "reason": suspicion.reason}
             self._write("suppressed", body, now_ns)
 
     # Helpers.

@@ -14,6 +14,9 @@ from enum import StrEnum
 from sop_monitor_pkg.core.journal import Entry
 from sop_monitor_pkg.core.kinds import Kind, Priority
 
+Fault = tuple[Kind, str]
+"""What is wrong, whenever it is seen: a kind, and the step or, of things, what is said of them."""
+
 
 class AlarmState(StrEnum):
     """What is to be done about an alarm."""
@@ -24,6 +27,11 @@ class AlarmState(StrEnum):
     SHELVED = "shelved"  # put aside for a while
     OUT_OF_SERVICE = "out_of_service"  # its condition is not watched for now
     CLOSED = "closed"
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether somebody has decided that nobody wants to hear of it for now."""
+        return self in (AlarmState.SHELVED, AlarmState.OUT_OF_SERVICE)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,11 @@ class Alarm:
         """Whether nothing is left to do about it."""
         return self.false or (not self.active and bool(self.acknowledged_by))
 
+    @property
+    def fault(self) -> Fault:
+        """What it is about."""
+        return fault(self.kind, self.step, self.reason)
+
 
 @dataclass(frozen=True)
 class Shelf:
@@ -84,7 +97,7 @@ class AlarmTable:
     alarms: dict[int, Alarm] = field(default_factory=dict)
     shelves: dict[str, Shelf] = field(default_factory=dict)
     out_of_service: dict[str, str] = field(default_factory=dict)
-    dismissed: set[tuple[Kind, str]] = field(default_factory=set)
+    dismissed: set[Fault] = field(default_factory=set)
     raised: int = 0
     cycle: int = 0
 
@@ -110,9 +123,14 @@ class AlarmTable:
 
     def open_alarms(self) -> list[Alarm]:
         """Those that want attention, the most urgent and then the oldest first."""
-        quiet = (AlarmState.SHELVED, AlarmState.OUT_OF_SERVICE)
-        alarms = [a for a in self.alarms.values() if self.state(a) not in quiet]
+        alarms = [a for a in self.alarms.values() if not self.state(a).is_quiet]
         return sorted(alarms, key=lambda a: (-a.priority, a.raised_ns, a.number))
+
+    @property
+    def in_cycle(self) -> bool:
+        """Whether anything is known of the running cycle."""
+        alarms = self.alarms.values()
+        return bool(self.dismissed) or any(alarm.cycle > self.cycle for alarm in alarms)
 
     def covered(self, kind: Kind, step: str, by: dict) -> bool:
         """Whether a fault falls under one of the conditions in `by`."""
@@ -122,6 +140,11 @@ class AlarmTable:
 def conditions(kind: Kind, step: str) -> tuple[str, ...]:
     """Names of the conditions that a fault falls under."""
     return (str(kind), f"{kind}@{step}") if step else (str(kind),)
+
+
+def fault(kind: Kind, step: str, reason: str) -> Fault:
+    """What is wrong: things are told apart by what is said of them, not by the step."""
+    return kind, reason if kind.is_of_things else step
 
 
 # What each kind of entry does.
@@ -189,7 +212,8 @@ def _acknowledged(table: AlarmTable, entry: Entry) -> Alarm:
 
 def _false_alarm(table: AlarmTable, entry: Entry) -> Alarm:
     alarm = table.alarms[entry.body["alarm"]]
-    table.dismissed.add((alarm.kind, alarm.step))
+    told = (alarm.reason, *alarm.consequences)  # all that whoever answers has been shown
+    table.dismissed |= {fault(alarm.kind, alarm.step, text) for text in told}
     return _changed(table, alarm, entry, acknowledged_by=entry.body["by"], false=True)
 
 

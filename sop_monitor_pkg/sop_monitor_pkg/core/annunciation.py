@@ -24,10 +24,11 @@ def lamp(procedure: Procedure, alarms: Iterable[tuple[Alarm, AlarmState]]) -> st
 
 
 def buzzer(procedure: Procedure, alarms: Iterable[tuple[Alarm, AlarmState]]) -> bool:
-    """Whether the buzzer sounds: until an alarm whose people are told by it is acknowledged."""
+    """Whether the buzzer sounds: until an alarm whose people are told by it is acknowledged, also
+    when its cause is gone meanwhile."""
+    unseen = (AlarmState.UNACKNOWLEDGED, AlarmState.CLEARED)
     return any(
-        state is AlarmState.UNACKNOWLEDGED and _reaches(procedure, alarm, state, "buzzer")
-        for alarm, state in alarms
+        state in unseen and _reaches(procedure, alarm, state, "buzzer") for alarm, state in alarms
     )
 
 
@@ -39,7 +40,7 @@ def _colour(alarm: Alarm) -> str:
 
 
 def _reaches(procedure: Procedure, alarm: Alarm, state: AlarmState, way: str) -> bool:
-    if state in (AlarmState.SHELVED, AlarmState.OUT_OF_SERVICE, AlarmState.CLOSED):
+    if state.is_quiet or state is AlarmState.CLOSED:
         return False
     # A procedure without people leaves nobody out.
     told = procedure.told(alarm.kind)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,6 +84,12 @@ class ClipFolder:
     def step(self, name: str) -> Path | None:
         """The file of a step of this procedure; None: there is none."""
         return None if self._normal is None else _existing(step_clip(self._normal, name))
+
+    def begin_anew(self) -> None:
+        """Alarms are numbered from 1 again, as in a new journal: the clips of others are put aside,
+        into a folder beside this one."""
+        if self._moments.is_dir():
+            self._moments.rename(self._moments.with_name(f"{self._moments.name}.{time.time_ns()}"))
 
     def keep(self, alarm: int, pictures: Sequence[np.ndarray]) -> None:
         """Writes the clip of an alarm, and removes the oldest beyond KEPT."""

@@ -8,7 +8,9 @@ video: `results.jsonl` of `./run perceive` (or NAME.eyes.jsonl).
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from vjepa_world_model.video import FILES
 
 from sop_monitor_pkg.core.phases import Segment
 from sop_monitor_pkg.core.procedure import Procedure
+
+_OVERLAP_S = 0.05  # of two steps in a row: labels are rounded
 
 
 class RecordingError(ValueError):
@@ -39,6 +43,15 @@ class CycleRecording:
     segments: tuple[Segment, ...] | None = None
     eyes: Path | None = None
     clean: bool | None = None
+
+    def video_digest(self) -> str:
+        """Another video of the same name has another one."""
+        return hashlib.sha256(self.video.read_bytes()).hexdigest()
+
+    def beside_digest(self) -> str:
+        """Of the labels, and of what the eyes saw."""
+        seen = b"" if self.eyes is None else self.eyes.read_bytes()
+        return hashlib.sha256(repr(self.segments).encode() + seen).hexdigest()
 
 
 def find(folders: Sequence[Path], procedure: Procedure) -> list[CycleRecording]:
@@ -98,7 +111,16 @@ def _segments(about: dict, path: Path, procedure: Procedure) -> tuple[Segment, .
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordingError(f"{path}: each step needs step, begin_s and end_s ({error})") from None
+    now_s = 0.0
     for segment in segments:
+        if not (math.isfinite(segment.begin_s) and math.isfinite(segment.end_s)):
+            raise RecordingError(f"{path}: step {segment.step} has a time that is no number")
+        if segment.begin_s < now_s - _OVERLAP_S:
+            raise RecordingError(
+                f"{path}: step {segment.step} begins at {segment.begin_s:g} s, before the step "
+                f"before it ends ({now_s:g} s); list the steps one after the other"
+            )
+        now_s = segment.end_s
         if segment.step not in procedure.by_name:
             known = ", ".join(procedure.by_name)
             raise RecordingError(

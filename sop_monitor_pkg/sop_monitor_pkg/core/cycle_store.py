@@ -18,11 +18,15 @@ class StoreError(ValueError):
     """A stored cycle that cannot be read; the text says which."""
 
 
-def save(path: Path, example: Example, encoder: str) -> None:
-    """Writes one cycle. Latents are kept as float16: their noise is far above its rounding."""
+def save(path: Path, example: Example, encoder: str, beside: str = "") -> None:
+    """Writes one cycle. Latents are kept as float16: their noise is far above its rounding.
+
+    `beside`: `CycleRecording.beside_digest` of the labels and sightings in it.
+    """
     about = {
         "name": example.name,
         "encoder": encoder,
+        "beside": beside,
         "segments": None if example.segments is None else [asdict(s) for s in example.segments],
         "sightings": [asdict(s) for s in example.sightings],
     }
@@ -36,6 +40,15 @@ def save(path: Path, example: Example, encoder: str) -> None:
             about=np.array(json.dumps(about)),
         )
     part.replace(path)
+
+
+def beside(path: Path) -> str:
+    """What `save` was told; empty where the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return json.loads(str(file["about"])).get("beside", "")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return ""
 
 
 def load(path: Path) -> tuple[Example, str]:

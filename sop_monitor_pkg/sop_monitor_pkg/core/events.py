@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from sop_monitor_pkg.core.kinds import Kind
 
+SECOND_NS = 1_000_000_000
+
 
 @dataclass(frozen=True)
 class StepBegun:
@@ -36,6 +38,13 @@ class CycleEnded:
 
 
 @dataclass(frozen=True)
+class CycleLost:
+    """Nothing was seen for a while: how the cycle went on is not known, and not judged."""
+
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
 class Suspicion:
     """Something looks wrong, or (`active` false) no longer does.
 
@@ -56,4 +65,4 @@ class Suspicion:
     active: bool = True
 
 
-Event = StepBegun | StepEnded | CycleEnded | Suspicion
+Event = StepBegun | StepEnded | CycleEnded | CycleLost | Suspicion

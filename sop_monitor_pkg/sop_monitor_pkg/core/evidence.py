@@ -17,6 +17,7 @@ from sop_monitor_pkg.core.scene import SceneWatch
 from sop_monitor_pkg.core.sightings import SeenPart
 
 _WAITING = 0.9  # of the log-likelihood of no state: nothing has begun
+_STALE_S = 2.0  # what the eyes saw longer ago says nothing about this picture
 
 
 class Evidence:
@@ -26,7 +27,7 @@ class Evidence:
         self._normal = normal
         self._motion = Motion(normal.motion_s)
         self._scene = SceneWatch(normal.places.classes, procedure.parts)
-        self._sees = False
+        self._seen_s = -np.inf  # when the eyes looked last
         self.waiting = 0.0
         """Log-likelihood of the last picture when no step has begun."""
         self.change = self.point = np.zeros(0, np.float32)
@@ -35,7 +36,7 @@ class Evidence:
     def see(self, parts: Sequence[SeenPart], time_s: float) -> None:
         """What the eyes saw last."""
         self._scene.take(parts, time_s)
-        self._sees = True
+        self._seen_s = time_s
 
     def look(self, latent: np.ndarray, time_s: float) -> np.ndarray:
         """Takes a latent, float32 [D]; returns float64 [N], the fit of each state."""
@@ -47,7 +48,7 @@ class Evidence:
         if normal.scenes is not None:
             seen = normal.scenes.project(self._scene.map[None])
             point = np.hstack([point, seen])
-            if self._sees:
+            if time_s - self._seen_s <= _STALE_S:
                 fits = fits + normal.scenes.fits(seen, normal.temper)[0]
                 self.waiting += _WAITING * normal.scenes.of_none(normal.temper)
         self.point = point[0]

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sop_monitor_pkg.core.decoder import Belief, Decoder
-from sop_monitor_pkg.core.events import Event, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.events import SECOND_NS, Event, StepBegun, StepEnded, Suspicion
 from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.normal import Normal
@@ -25,13 +24,14 @@ from sop_monitor_pkg.core.places import Misplaced, PlaceWatch
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
 from sop_monitor_pkg.core.sightings import Sighting
 
-SECOND_NS = 1_000_000_000
 _PLACES = {
     Kind.DROPPED_PART: "dropped",
     Kind.WRONG_PART: "swapped",
     Kind.FOREIGN_OBJECT: "foreign",
 }
 _CHANCES = 3  # answers of the probe that are averaged
+_LOOKS = 3  # for a part, before it is missing
+_SURFACE_S, _SURFACES = 0.75, 3  # time and pictures that a surface looks defective in, at least
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,12 @@ class Outlook:
 
 @dataclass
 class Seen:
-    """What one latent or sighting brought: events of the order, scores, and the outlook."""
+    """What one latent or sighting brought: events of the order, scores, and the outlook; `looked`:
+    names of the scores that it can say something about, above 0 or not."""
 
     events: list[Event] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    looked: set[str] = field(default_factory=set)
     outlook: Outlook | None = None
 
 
@@ -89,11 +91,14 @@ class CycleFollower:
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
-        self._surfaces: dict[str, deque[float]] = {}
+        self._surfaces: dict[str, deque[tuple[float, float]]] = {}  # times and scores
         self._moved_s: float | None = None
         self._labels = [c for step in procedure.steps for c in step.labels]
         self._read_s: dict[str, float] = {}  # when each label was read last
         self._reads = False  # whether anybody reads texts at all
+        self._named: deque[tuple[float, frozenset[str]]] = deque(
+            maxlen=2000
+        )  # parts that were seen
         self._told: list[tuple[int, float]] = []
         self._lengths: list[tuple[int, float]] = []  # of the steps that have ended
         self.belief: Belief | None = None
@@ -111,8 +116,7 @@ class CycleFollower:
     @property
     def is_over(self) -> bool:
         """Whether the last step of the procedure is being done or has been."""
-        running = self.running
-        return running is not None and self._steps[running] in self._procedure.last_steps
+        return self._procedure.may_end([name for name, _ in self.told])
 
     # Latents.
 
@@ -163,12 +167,14 @@ class CycleFollower:
         self._lengths.append((step, length_s))
         seen.events.append(StepEnded(name, round(time_s * SECOND_NS)))
         self._check_labels(step, begin_s, seen)
+        self._check_parts(step, begin_s, time_s, seen)
 
     def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
         """By the best hypothesis: a step that is not told yet must not lengthen the one before."""
         running, begin_s = belief.path[-1]
         name = self._steps[running]
-        if not self._told or name in self._procedure.last_steps:
+        seen.looked |= {"slow", "still"}
+        if not self._told or self._procedure.may_end([self._steps[s] for s, _ in belief.path]):
             return
         pace = self._pace()
         deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
@@ -208,6 +214,7 @@ class CycleFollower:
     def _score_novelty(self, state: int, point: np.ndarray, time_s: float, seen: Seen) -> None:
         # What moves at first is the change of pieces; in the last step, the next may come any time.
         settled_s = 2.0 * self._normal.motion_s  # it may have begun a little later than believed
+        seen.looked.add("strange")
         if not self._told or time_s < self._told[0][1] + settled_s or self.is_over:
             return
         self._strange.append(self._normal.appearance.distance(point, state))
@@ -225,6 +232,8 @@ class CycleFollower:
         seen = Seen()
         if sighting.parts is not None:
             self._evidence.see(sighting.parts, sighting.time_s)
+            names = frozenset(name for part in sighting.parts for name in part.names)
+            self._named.append((sighting.time_s, names))
         running = self.running
         if running is None:
             return seen
@@ -238,6 +247,8 @@ class CycleFollower:
                 done = [step for step, _ in self.told]
                 near |= {self._steps.index(s.name) for s in self._procedure.next_steps(done)}
         told: set[Kind] = set()
+        if sighting.parts is not None:
+            seen.looked |= set(_PLACES.values())
         for item in self._places.take(sighting, sorted(near)):
             kind = self._kind_of(item)
             if kind is None or kind in told:
@@ -248,13 +259,17 @@ class CycleFollower:
                 reason = f"{item.name} in the place of {item.belongs}"
             seen.scores.append(Score(_PLACES[kind], item.weight, kind, name, reason))
         for region, score in (sighting.scores or {}).items():
-            last = self._surfaces.setdefault(region, deque(maxlen=3))
-            last.append(score)
-            if len(last) == last.maxlen:
+            last = self._surfaces.setdefault(region, deque())
+            last.append((sighting.time_s, score))
+            while len(last) > _SURFACES and last[1][0] <= sighting.time_s - _SURFACE_S:
+                last.popleft()
+            if len(last) >= _SURFACES and sighting.time_s - last[0][0] >= _SURFACE_S:
                 kind_ = sighting.defect_kinds.get(region, "defect")
                 reason = f"{kind_} in region '{region}'"
-                # The least of three: one picture in which a hand casts a shadow is no defect.
-                seen.scores.append(Score("surface", min(last), Kind.DEFECT, name, reason))
+                # The least: one picture in which a hand casts a shadow is no defect.
+                least = min(value for _, value in last)
+                seen.scores.append(Score("surface", least, Kind.DEFECT, name, reason))
+                seen.looked.add("surface")
         self._read(sighting, seen)
         return seen
 
@@ -279,6 +294,7 @@ class CycleFollower:
                     self._read_s[check.value] = sighting.time_s
         step, begin_s = self.belief.path[-1]
         missing = self._unread(step, begin_s)
+        seen.looked.add("unread")
         if missing and self._told:
             usual_s = np.exp(self._normal.tempo.log_means[step] + self._pace())
             share = (sighting.time_s - begin_s) / usual_s
@@ -298,12 +314,16 @@ class CycleFollower:
             stamp_ns = seen.events[-1].stamp_ns
             seen.events.append(Suspicion(Kind.LABEL, stamp_ns, self._steps[step], reason=reason))
 
-
-def alarms(normal: Normal, seen: Seen, time_s: float) -> Iterator[Event]:
-    """The events, and a suspicion for every score beyond the threshold."""
-    yield from seen.events
-    for score in seen.scores:
-        level = normal.scales[score.name](score.value)
-        if level > normal.threshold:
-            sure = 1.0 - 0.5 * normal.threshold / level
-            yield Suspicion(score.kind, round(time_s * SECOND_NS), score.step, sure, score.reason)
+    def _check_parts(self, step: int, begin_s: float, end_s: float, seen: Seen) -> None:
+        """A part that this step asks for, and that nobody has seen while it lasted."""
+        during = [names for time_s, names in self._named if begin_s <= time_s <= end_s]
+        while self._named and self._named[0][0] <= end_s:
+            self._named.popleft()
+        about = self._procedure.by_name[self._steps[step]]
+        for check in about.checks if len(during) >= _LOOKS else ():
+            if check.kind is CheckKind.PART and not any(check.value in names for names in during):
+                reason = f"no {check.value} was seen in '{about.title}'"
+                stamp_ns = seen.events[-1].stamp_ns
+                seen.events.append(
+                    Suspicion(Kind.WRONG_PART, stamp_ns, self._steps[step], reason=reason)
+                )

@@ -36,6 +36,13 @@ class Kind(StrEnum):
         return self in (Kind.WRONG_PART, Kind.DEFECT, Kind.LABEL)
 
     @property
+    def is_of_things(self) -> bool:
+        """Whether it is about a thing, the piece or what lies around it: then the step is only the
+        moment in which it is seen. The others are about a step."""
+        things = (Kind.DROPPED_PART, Kind.WRONG_PART, Kind.FOREIGN_OBJECT, Kind.DEFECT)
+        return self in things
+
+    @property
     def explains(self) -> int:
         """How much it says about the cause: 0 that there is one, 1 a symptom, 2 what was done
         wrong, 3 a bad piece."""

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from sop_monitor_pkg.core.answers import Answers
-from sop_monitor_pkg.core.events import CycleEnded, Event
+from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, CycleLost, Event, StepBegun
 from sop_monitor_pkg.core.extremes import ExtremesWatch
-from sop_monitor_pkg.core.follower import SECOND_NS, CycleFollower, Outlook, Seen, alarms
+from sop_monitor_pkg.core.follower import CycleFollower, Outlook, Seen
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.suspicions import SuspicionWatch
 
 GAP_S = 3.0
-"""A longer silence of the camera, or stamps that go back, end the cycle that was followed."""
+"""After a longer silence of the camera, or stamps that go back, nobody knows what was done: a cycle
+in its last step has ended, any other is lost."""
 
 IDLE_S = 8.0
 """So long after the last step has begun, and nothing of a next cycle: this one is over."""
 
+_BEFORE_S = 0.5  # a step may have begun a little earlier than it is believed
+_KEPT_S = 10.0  # a step is told later than it has begun, hardly ever by more
+
 
 class LiveFollower:
-    """Follows the work at a station. When the last step runs, a second follower waits for the
-    first step of the next cycle; when it is told, the cycle has ended."""
+    """Follows the work at a station.
+
+    When the last step runs, a second follower waits for the first step of the next cycle; when it
+    is told, the cycle has ended. Where the cycle is broken off or its last step left out, the next
+    one shows by the step that all cycles open with.
+    """
 
     def __init__(self, procedure: Procedure, normal: Normal):
         self._procedure, self._normal = procedure, normal
@@ -40,25 +50,19 @@ class LiveFollower:
         if self._last_ns is not None and not 0 < stamp_ns - self._last_ns <= GAP_S * SECOND_NS:
             if stamp_ns == self._last_ns:
                 return events
-            events += self._finish(self._last_ns)
+            events += self._finish(self._last_ns) if self._now.is_over else self._lose()
             self._restart(stamp_ns)
         elif self._last_ns is None:
             self._restart(stamp_ns)
         self._last_ns = stamp_ns
-        time_s = self._time_s(stamp_ns)
-        seen = self._now.look(latent, time_s)
-        self.outlook = seen.outlook
-        events += self._stamped(seen, time_s)
-        if self._now.is_over:
-            events += self._watch_for_next(latent, stamp_ns)
-        return events
+        return events + self._take(self._time_s(stamp_ns), latent)
 
     def see(self, sighting: Sighting, stamp_ns: int) -> list[Event]:
         """Takes what the eyes saw in the picture of this stamp; its `time_s` does not count."""
         if self._last_ns is None or abs(stamp_ns - self._last_ns) > GAP_S * SECOND_NS:
             return []
         time_s = self._time_s(stamp_ns)
-        return self._stamped(self._now.see(replace(sighting, time_s=time_s)), time_s)
+        return self._take(time_s, replace(sighting, time_s=time_s))
 
     def raised(self, alarms: Iterable[tuple[int, int]]) -> None:
         """Alarms there are: number, and stamp of what was seen first. May be repeated."""
@@ -79,46 +83,104 @@ class LiveFollower:
 
     def _restart(self, stamp_ns: int) -> None:
         self._start_ns = stamp_ns
-        self._now = CycleFollower(self._procedure, self._normal)
+        self._recent: deque[tuple[float, np.ndarray | Sighting]] = deque()
+        self._follow(CycleFollower(self._procedure, self._normal))
+
+    def _follow(self, follower: CycleFollower) -> None:
+        """From now on this is the follower that counts."""
+        self._now = follower
+        self._suspicions = SuspicionWatch()
         self._extremes = ExtremesWatch(self._procedure)
         self._next: CycleFollower | None = None
         self._next_seen: list[tuple[float, Seen]] = []
 
-    def _watch_for_next(self, latent: np.ndarray, stamp_ns: int) -> list[Event]:
-        time_s = self._time_s(stamp_ns)
+    def _take(self, time_s: float, what: np.ndarray | Sighting) -> list[Event]:
+        """A latent or a sighting."""
+        self._recent.append((time_s, what))
+        while self._recent[0][0] < time_s - _KEPT_S:
+            self._recent.popleft()
+        told = len(self._now.told)
+        seen = _shown(self._now, what, time_s)
+        if not isinstance(what, Sighting):
+            self.outlook = seen.outlook
+        opened_s = self._opened_s(told)
+        if opened_s is not None:
+            return self._open_next(seen, opened_s, time_s)
+        events = self._stamped(seen, time_s)
+        if not self._now.is_over:
+            self._next, self._next_seen = None, []
+            return events
+        return events + self._watch_for_next(what, time_s)
+
+    def _opened_s(self, told: int) -> float | None:
+        """When the next cycle has begun, if one of the steps told since then is its opening and
+        another step came before it [s]; else None."""
+        steps = self._now.told
+        for (before, _), (step, begin_s) in zip(steps[max(told - 1, 0) :], steps[max(told, 1) :]):
+            if step == self._procedure.opening != before:
+                return begin_s
+        return None
+
+    def _open_next(self, seen: Seen, begin_s: float, time_s: float) -> list[Event]:
+        """The cycle was broken off, and another one has begun: it is followed from there."""
+        begin_ns = round(begin_s * SECOND_NS)
+        before = [
+            e for e in seen.events if not (isinstance(e, StepBegun) and e.stamp_ns >= begin_ns)
+        ]
+        events = self._stamped(replace(seen, events=before), time_s)
+        events += self._end_cycle(self._start_ns + begin_ns)
+        self._follow(CycleFollower(self._procedure, self._normal))
+        for then_s, what in self._recent:
+            if then_s >= begin_s - _BEFORE_S:
+                events += self._stamped(_shown(self._now, what, then_s), then_s)
+        return events
+
+    def _watch_for_next(self, what: np.ndarray | Sighting, time_s: float) -> list[Event]:
         if self._next is None:
             self._next = CycleFollower(self._procedure, self._normal, after_another=True)
-        self._next_seen.append((time_s, self._next.look(latent, time_s)))
+        self._next_seen.append((time_s, _shown(self._next, what, time_s)))
         if self._next.told:
             begin_s = self._next.told[0][1]
             events = self._finish(self._start_ns + round(begin_s * SECOND_NS))
-            self._extremes = ExtremesWatch(self._procedure)
-            for seen_s, seen in self._next_seen:
+            following, shown = self._next, self._next_seen
+            self._follow(following)
+            for seen_s, seen in shown:
                 events += self._stamped(seen, seen_s)
-            self._now, self._next, self._next_seen = self._next, None, []
             return events
-        if time_s - self._now.told[-1][1] > IDLE_S and self._next.belief is None:
+        idle = time_s - self._now.told[-1][1] > IDLE_S and self._next.belief is None
+        if idle and not isinstance(what, Sighting):  # pictures come later than what is seen in them
+            stamp_ns = self._start_ns + round(time_s * SECOND_NS)
             events = self._finish(stamp_ns)
             self._restart(stamp_ns)
             return events
         return []
 
     def _finish(self, stamp_ns: int) -> list[Event]:
+        """The cycle has ended, and with it its last step."""
         if not self._now.told:
             return []
         time_s = self._time_s(stamp_ns)
-        events = [*self._stamped(self._now.end(time_s), time_s), CycleEnded(stamp_ns)]
+        return [*self._stamped(self._now.end(time_s), time_s), *self._end_cycle(stamp_ns)]
+
+    def _end_cycle(self, stamp_ns: int) -> Sequence[Event]:
         begin_ns = self._start_ns + round(self._now.told[0][1] * SECOND_NS)
         self._answers.cycle_ended(begin_ns, stamp_ns, self._extremes.ended())
-        return events
+        return [CycleEnded(stamp_ns)]
+
+    def _lose(self) -> list[Event]:
+        return [CycleLost(self._last_ns)] if self._now.told and self._last_ns is not None else []
 
     def _stamped(self, seen: Seen, time_s: float) -> list[Event]:
         """Events of a follower, whose stamps count from the start, with stamps of the camera."""
         self._extremes.take(seen)
         found: list[Event] = []
-        for event in alarms(self._normal, seen, time_s):
+        for event in self._suspicions.take(self._normal, seen, time_s):
             found.append(replace(event, stamp_ns=event.stamp_ns + self._start_ns))
         return found
 
     def _time_s(self, stamp_ns: int) -> float:
         return (stamp_ns - self._start_ns) / SECOND_NS
+
+
+def _shown(follower: CycleFollower, what: np.ndarray | Sighting, time_s: float) -> Seen:
+    return follower.see(what) if isinstance(what, Sighting) else follower.look(what, time_s)

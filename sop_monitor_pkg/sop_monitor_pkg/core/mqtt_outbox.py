@@ -15,12 +15,15 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 
-from sop_monitor_pkg.core.alarm_table import AlarmTable
+from sop_monitor_pkg.core.alarm_table import Alarm, AlarmTable
 from sop_monitor_pkg.core.journal import Cursor, Entry, entries
 from sop_monitor_pkg.core.procedure import Procedure
 
 _LOOK_AGAIN_S = 0.5
+_TRY_AGAIN_S = 5.0  # after something went wrong with the journal
+_AT_ONCE = 100  # entries that are read before they are sent: a slow broker holds no journal open
 _ANNOUNCED = ("raised", "reclassified", "returned")
+_COMES_BACK = ("unshelved", "in_service")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class MqttOutbox:
     """Sends the journal in a thread of its own; `wake` it after each change.
 
     Topics: `TOPIC/journal` each entry; `TOPIC/people/NAME` those who are told by MQTT, when an
-    alarm is raised, changes its cause or returns. All are JSON, QoS 1, not retained.
+    alarm is raised, changes its cause, returns, or comes back from the shelf or into service. All
+    are JSON, QoS 1, not retained.
     """
 
     def __init__(self, broker: Broker, journal: Path, procedure: Procedure):
@@ -51,6 +55,7 @@ class MqttOutbox:
         self._confirmed: set[int] = set()
         self._stopping = False
         self._problem = "not connected yet"
+        self._failure = ""
         # The broker names the client: two monitors of one name would throw each other out.
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         if broker.user:
@@ -80,7 +85,7 @@ class MqttOutbox:
     @property
     def problem(self) -> str:
         """Why nothing is sent; empty: all is well."""
-        return self._problem
+        return self._failure or self._problem
 
     def stop(self) -> None:
         """Ends; what is not confirmed is sent after the next start."""
@@ -93,17 +98,28 @@ class MqttOutbox:
         self._cursor.close()
 
     def _run(self) -> None:
-        for entry in entries(self._journal):
-            if entry.number > self._cursor.number:
-                break
+        while not self._stopping:
+            try:
+                self._send()
+            except Exception as error:  # whatever it is, it must be told, and must not end this
+                self._failure = f"nothing is sent: {type(error).__name__}: {error}"
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, _TRY_AGAIN_S)
+
+    def _send(self) -> None:
+        """Sends what there is and what comes, until this is stopped."""
+        self._table = AlarmTable()
+        for entry in entries(self._journal, 0, self._cursor.number):
             self._table.apply(entry)
         while not self._stopping:
-            for entry in entries(self._journal, self._cursor.number):
+            due = list(entries(self._journal, self._cursor.number, _AT_ONCE))
+            for entry in due:
                 if not self._deliver(entry):
                     return
                 self._cursor.advance(entry.number)
+            self._failure = ""
             with self._changed:
-                if not self._stopping:
+                if not self._stopping and not due:
                     self._changed.wait(_LOOK_AGAIN_S)
 
     def _deliver(self, entry: Entry) -> bool:
@@ -120,6 +136,8 @@ class MqttOutbox:
             return sent <= self._confirmed
 
     def _messages(self, entry: Entry) -> list[tuple[str, dict[str, Any]]]:
+        alarms = self._table.alarms.values()
+        quiet = [a.number for a in alarms if self._table.state(a).is_quiet]
         alarm = self._table.apply(entry)
         message: dict[str, Any] = {
             "procedure": self._procedure.name,
@@ -129,22 +147,32 @@ class MqttOutbox:
             "body": entry.body,
             "hash": entry.hash,
         }
-        if alarm is not None:
-            message["alarm"] = {
-                "number": alarm.number,
-                "kind": str(alarm.kind),
-                "step": alarm.step,
-                "cycle": alarm.cycle,
-                "priority": alarm.priority.name.lower(),
-                "state": str(self._table.state(alarm)),
-                "reason": alarm.reason,
-            }
-        topics = [f"{self._broker.topic}/journal"]
-        if alarm is not None and entry.kind in _ANNOUNCED:
-            told = self._procedure.told(alarm.kind)
-            names = [person.name for person in told if "mqtt" in person.told_by]
-            topics += [f"{self._broker.topic}/people/{name}" for name in names]
-        return [(topic, message) for topic in topics]
+        whole = message if alarm is None else self._with_alarm(message, alarm)
+        found = [(f"{self._broker.topic}/journal", whole)]
+        if entry.kind in _COMES_BACK:
+            news = [self._table.alarms[number] for number in quiet]
+            news = [alarm for alarm in news if not alarm.acknowledged_by]
+        else:
+            news = [alarm] if alarm is not None and entry.kind in _ANNOUNCED else []
+        for alarm in news:
+            if not self._table.state(alarm).is_quiet:
+                told = self._procedure.told(alarm.kind)
+                names = [person.name for person in told if "mqtt" in person.told_by]
+                topics = [f"{self._broker.topic}/people/{name}" for name in names]
+                found += [(topic, self._with_alarm(message, alarm)) for topic in topics]
+        return found
+
+    def _with_alarm(self, message: dict[str, Any], alarm: Alarm) -> dict[str, Any]:
+        about = {
+            "number": alarm.number,
+            "kind": str(alarm.kind),
+            "step": alarm.step,
+            "cycle": alarm.cycle,
+            "priority": alarm.priority.name.lower(),
+            "state": str(self._table.state(alarm)),
+            "reason": alarm.reason,
+        }
+        return {**message, "alarm": about}
 
     # Called by the client's thread.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,6 +104,18 @@ class Normal:
         """Clean cycles that thresholds rest on."""
         return len(self.clean)
 
+    @property
+    def eyes(self) -> tuple[str, ...]:
+        """Topics of the eyes that looked at the clean cycles: without one of them, what it tells
+        is missing."""
+        told = np.max([extremes.maxima for extremes in self.clean], axis=0, initial=0.0)
+        tells = {"detections": "", "defects": "surface", "texts": "unread"}
+        return tuple(
+            topic
+            for topic, score in tells.items()
+            if (told[SCORES.index(score)] > 0.0 if score else bool(self.places.classes))
+        )
+
     def calibrated(
         self, clean: Sequence[Extremes], accepted: float | None = None, answered: int = 0
     ) -> Normal:
@@ -137,7 +150,7 @@ class Normal:
         return self.calibrated([*self.clean, *clean], answered=self.answered + len(clean))
 
     def save(self, folder: Path) -> Path:
-        """Writes `normal.json` and `normal.safetensors`, replacing older ones at once."""
+        """Writes `normal.safetensors` and `normal.json`, each replacing an older one at once."""
         folder.mkdir(parents=True, exist_ok=True)
         about = {
             "format": FORMAT,
@@ -205,6 +218,14 @@ def usual_times(procedure: Procedure, folder: Path) -> dict[str, tuple[float, fl
     if set(found) != set(procedure.by_name):
         raise NormalError(f"{folder} was learned for another procedure than {procedure.name}")
     return found
+
+
+def identity(folder: Path) -> str:
+    """Of the model in a folder: another one after `save`; empty where there is none."""
+    try:
+        return hashlib.sha256((folder / "normal.safetensors").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def load_for(procedure: Procedure, folder: Path) -> Normal:

@@ -11,6 +11,7 @@ ESCAPE = 1e-2
 
 _FARTHER = 0.3  # for each further step that is left out, how much rarer the mistake is
 _AGAIN, _BACK = 1.0, 1e-3  # of doing the step again that was just done, or another one
+_ANEW = 0.1  # of the step that all cycles open with: the next piece, this one being broken off
 _LATE = 0.5  # a step whose absence has been accepted, when it is done after all
 
 
@@ -31,7 +32,7 @@ class OrderLanguage:
         return found
 
     def _compute(self, done: tuple[int, ...]) -> list[float]:
-        procedure, names = self._procedure, [self.steps[index] for index in done]
+        procedure, names = self._procedure, self._newest([self.steps[index] for index in done])
         missed: set[str] = set()  # of these the absence has been accepted
         for position, name in enumerate(names):
             missed.update(procedure.missing_before(name, names[:position]))
@@ -55,9 +56,19 @@ class OrderLanguage:
                 found.append(self._escape + math.log(self._mistake(name, names, missed)))
         return found
 
+    def _newest(self, names: list[str]) -> list[str]:
+        """The steps of the newest piece: where the opening step comes after others, the piece
+        before was broken off."""
+        for i in range(len(names) - 1, 0, -1):
+            if names[i] == self._procedure.opening != names[i - 1]:
+                return names[i:]
+        return names
+
     def _mistake(self, name: str, names: list[str], missed: set[str]) -> float:
         """How usual it is, among mistakes, that this step comes next."""
         if name in names:
-            return _AGAIN if name == names[-1] else _BACK
+            if name == names[-1]:
+                return _AGAIN
+            return _ANEW if name == self._procedure.opening else _BACK
         skipped = set(self._procedure.missing_before(name, names)) - missed
         return _FARTHER ** max(0, len(skipped) - 1) if skipped else _BACK

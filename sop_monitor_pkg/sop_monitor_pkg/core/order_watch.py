@@ -20,8 +20,20 @@ class OrderWatch:
 
     def __init__(self, procedure: Procedure):
         self._procedure = procedure
-        self._told: set[str] = set()  # steps whose absence was told
+        self._told: set[str] = set()  # steps whose absence was told, or is not to be told
         self._slow: Span | None = None
+
+    def join(self, step: str) -> None:
+        """A cycle is seen from this step on: what may have been done before it is not missed."""
+        before = (
+            s.name for s in self._procedure.steps if step not in self._procedure.before(s.name)
+        )
+        self._told.update(name for name in before if name != step)
+
+    def forget(self) -> None:
+        """The cycle is not followed to its end."""
+        self._told.clear()
+        self._slow = None
 
     def step_begun(self, cycle: Cycle, stamp_ns: int) -> list[Suspicion]:
         """A step has begun, the last of `cycle`."""

@@ -37,7 +37,8 @@ def draw(
     drawn = picture.copy()
     step = "no step"
     if state.step:
-        step = f"{procedure.by_name[state.step].title}, {state.step_s:.0f} s"
+        title = "unknown" if state.unknown else procedure.by_name[state.step].title
+        step = f"{title}, {state.step_s:.0f} s"
     _line(drawn, 0, f"{state.cycle}: {step}", _GREY)
     shown = [(alarm, known) for alarm, known in alarms if known not in _QUIET]
     for row, (alarm, _) in enumerate(shown[:_ALARMS_SHOWN], 1):

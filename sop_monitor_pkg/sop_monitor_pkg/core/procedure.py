@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -130,6 +130,19 @@ class Procedure:
         """Steps that nothing has to follow."""
         followed = frozenset().union(*(self.before(step.name) for step in self.steps))
         return frozenset(self.by_name) - followed
+
+    @cached_property
+    def opening(self) -> str:
+        """The step that comes before all others in every cycle; empty: there is none."""
+        first, *others = self.steps
+        alone = not first.optional and all(first.name in self.before(s.name) for s in others)
+        return first.name if alone else ""
+
+    def may_end(self, done: Sequence[str]) -> bool:
+        """Whether the cycle may be over with the newest of these steps: nothing has to follow it,
+        and none of those that end a cycle is missing."""
+        wanted = {name for name in self.last_steps if not self.by_name[name].optional}
+        return bool(done) and done[-1] in self.last_steps and wanted <= set(done)
 
     @cached_property
     def _ancestors(self) -> dict[str, frozenset[str]]:

@@ -18,10 +18,12 @@ from sop_monitor_pkg.core.yaml_lines import LocatedYaml, Path, Problem
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WAYS = ("page", "mqtt", "lamp", "buzzer")
-_TOP = ("procedure", "title", "order", "parts", "people", "tell", "priorities", "steps")
+_LAYOUT = ("size", "mm_per_px", "regions")  # for the eyes; here it is only looked at for mistakes
+_TOP = ("procedure", "title", "order", "parts", "people", "tell", "priorities", "steps", *_LAYOUT)
 _STEP = ("step", "title", "after", "optional", "repeat", "parts", "labels", "checks", "takes_s")
 _LABELS = (CheckKind.TEXT, CheckKind.CODE)
 _CHECKS = (CheckKind.PART, CheckKind.NO_DEFECT)
+_REGION = ("box", "look_for", "pattern", "codes", "mm_per_px")
 
 
 class ProcedureError(ValueError):
@@ -89,6 +91,7 @@ class _Reader:
         tell = self._tell(top.get("tell", {}), people)
         priorities = self._priorities(top.get("priorities", {}))
         self._unused_parts(parts, steps)
+        self._layout(top)
         if any(not problem.warning for problem in self._document.problems):
             return None
         return Procedure(
@@ -245,7 +248,32 @@ class _Reader:
                 text = f"no step takes or checks part {part}"
                 self._wrong(("parts", i), text, warning=True)
 
+    def _layout(self, top: dict) -> None:
+        """Regions of the picture, as perception reads them from the same file."""
+        size = top.get("size", [1, 1])
+        if not _whole(size, 2) or not min(size) > 0:
+            self._wrong(("size",), f"size is {_shown(size)}; write [width, height] in pixels")
+        self._scale(top, ())
+        for name, entry in self._mapping(top.get("regions", {}), ("regions",)).items():
+            path = ("regions", name)
+            entry = self._mapping(entry, path)
+            self._known_keys(entry, path, _REGION, "a region")
+            box = entry.get("box")
+            if not _whole(box, 4) or not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+                text = f"the box is {_shown(box)}; write [x0, y0, x1, y1] in pixels"
+                self._wrong((*path, "box"), text)
+            self._choice(entry.get("look_for"), (*path, "look_for"), ("text", "defects"))
+            self._pattern(entry.get("pattern", ""), (*path, "pattern"))
+            self._list(entry.get("codes", []), (*path, "codes"))
+            self._scale(entry, path)
+
     # Values.
+
+    def _scale(self, entry: dict, path: Path) -> None:
+        scale = entry.get("mm_per_px", 0)
+        if type(scale) not in (int, float) or not 0 <= scale < float("inf"):
+            text = f"mm_per_px is {_shown(scale)}; write the width of a pixel, 0 if it is not known"
+            self._wrong((*path, "mm_per_px"), text)
 
     def _title(self, entry: dict, path: Path, name: str) -> str:
         title = entry.get("title", name.replace("_", " ").capitalize())
@@ -289,10 +317,13 @@ class _Reader:
             return None
         return float(value[0]), float(value[1])
 
-    def _pattern(self, value: str, path: Path) -> None:
+    def _pattern(self, value: Any, path: Path) -> None:
+        if not isinstance(value, str):
+            self._wrong(path, f"{_shown(value)} is no text; write it in quotes")
+            return
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             self._wrong(path, f"{value!r} is no regular expression: {error}")
 
     def _choice(self, value: Any, path: Path, choices: tuple[str, ...] | list[str]) -> Any:
@@ -334,6 +365,11 @@ class _Reader:
 def _hint(name: Any, known: list[str] | tuple[str, ...]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _whole(value: Any, count: int) -> bool:
+    """Whether it is a list of so many whole numbers."""
+    return isinstance(value, list) and [type(v) for v in value] == [int] * count
 
 
 def _shown(value: Any) -> str:

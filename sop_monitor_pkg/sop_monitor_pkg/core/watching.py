@@ -9,13 +9,14 @@ from pathlib import Path
 
 from sop_monitor_pkg.core.alarm_book import AlarmBook, AlarmRules, Change
 from sop_monitor_pkg.core.alarm_table import Alarm
-from sop_monitor_pkg.core.events import CycleEnded, StepBegun
-from sop_monitor_pkg.core.follower import SECOND_NS, Seen, alarms
+from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, StepBegun
+from sop_monitor_pkg.core.follower import Seen
 from sop_monitor_pkg.core.journal import Journal
 from sop_monitor_pkg.core.learning import Example, play
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.suspicions import SuspicionWatch
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def judge(
         try:
             book = AlarmBook(procedure, journal, changes.append, rules)
             monitor = Monitor(procedure, book)
+            suspicions = SuspicionWatch()
             time_s, now_ns, warned = 0.0, 0, False
             for time_s, found in seen:
                 outlook = found.outlook
@@ -78,7 +80,7 @@ def judge(
                         yield WarningLine(time_s, outlook.next_step, outlook.risk)
                     warned = risky
                 now_ns = round(time_s * SECOND_NS)
-                for event in alarms(normal, found, time_s):
+                for event in suspicions.take(normal, found, time_s):
                     monitor.take(event, now_ns)
                     if isinstance(event, StepBegun):
                         begin_s = event.stamp_ns / SECOND_NS

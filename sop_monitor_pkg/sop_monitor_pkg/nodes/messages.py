@@ -12,7 +12,14 @@ from vjepa_interfaces.msg import Alert, Alerts, SopEvent, SopState
 
 from sop_monitor_pkg.core.alarm_book import Change
 from sop_monitor_pkg.core.alarm_table import Alarm, AlarmState
-from sop_monitor_pkg.core.events import CycleEnded, Event, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.events import (
+    CycleEnded,
+    CycleLost,
+    Event,
+    StepBegun,
+    StepEnded,
+    Suspicion,
+)
 from sop_monitor_pkg.core.kinds import Kind, Priority
 from sop_monitor_pkg.core.monitor import EventError, MonitorState
 from sop_monitor_pkg.core.procedure import Procedure
@@ -24,11 +31,16 @@ def event(message: SopEvent) -> Event:
     """A decoder's message as an event.
 
     Raises:
-        EventError: an unknown type or kind, a missing step, or a probability outside 0..1.
+        EventError: no stamp, an unknown type or kind, a missing step, or a probability that is
+            not within 0..1.
     """
     seen_ns = stamp_ns(message.header.stamp)
+    if seen_ns <= 0:
+        raise EventError("header.stamp is 0; give it the stamp of the picture, or now")
     if message.type == SopEvent.CYCLE_ENDED:
         return CycleEnded(seen_ns)
+    if message.type == SopEvent.CYCLE_LOST:
+        return CycleLost(seen_ns)
     if not 0.0 <= message.probability <= 1.0:  # also false for NaN
         raise EventError(f"probability is {message.probability:g}; it goes from 0 to 1")
     if message.type in (SopEvent.SUSPICION, SopEvent.SUSPICION_OVER):
@@ -59,6 +71,8 @@ def event_message(event: Event, frame_id: str = "") -> SopEvent:
             message.type, message.step = SopEvent.STEP_ENDED, event.step
         case CycleEnded():
             message.type = SopEvent.CYCLE_ENDED
+        case CycleLost():
+            message.type = SopEvent.CYCLE_LOST
         case Suspicion():
             message.type = SopEvent.SUSPICION if event.active else SopEvent.SUSPICION_OVER
             message.kind, message.step = str(event.kind), event.step
@@ -112,7 +126,7 @@ def state_message(state: MonitorState, procedure: Procedure, now_ns: int) -> Sop
     message = SopState(
         procedure=procedure.name,
         cycle=state.cycle,
-        step=state.step,
+        step="unknown" if state.unknown else state.step,
         probability=float(state.probability),
         step_s=float(state.step_s),
         cycle_s=float(state.cycle_s),
@@ -126,9 +140,7 @@ def state_message(state: MonitorState, procedure: Procedure, now_ns: int) -> Sop
 
 def diagnostics(alarms: list[tuple[Alarm, AlarmState]]) -> list[DiagnosticStatus]:
     """Each open alarm for /diagnostics, and a line that says how many there are."""
-    wanted = [
-        item for item in alarms if item[1] not in (AlarmState.SHELVED, AlarmState.OUT_OF_SERVICE)
-    ]
+    wanted = [item for item in alarms if not item[1].is_quiet]
     worst = max((_level(alarm) for alarm, _ in wanted), default=DiagnosticStatus.OK)
     found = [status("alarms", worst, f"{len(wanted)} open", open=str(len(wanted)))]
     for alarm, state in wanted:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from sop_monitor_pkg.core.sightings import Sighting
 from sop_monitor_pkg.nodes import eyes, messages
 
 EVENTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+EYE_STALE_S = 3.0
 
 
 @dataclass
@@ -52,7 +55,9 @@ class SopFollowerNode(KitNode):
 
     def configure(self) -> None:
         procedure = procedure_file.load(find_procedure(self.p.procedure))
-        self.known = known = normal.load_for(procedure, Path(self.p.normal).expanduser())
+        self.folder = Path(self.p.normal).expanduser()
+        self.known = known = normal.load_for(procedure, self.folder)
+        self.on_disk = normal.identity(self.folder)
         model = load_world_model(known.encoder, self.p.device, parts="encoder")
         self.latents = Latents(model, known.pooled)
         self.follower = LiveFollower(procedure, known)
@@ -66,13 +71,16 @@ class SopFollowerNode(KitNode):
         self.pictures = StreamMonitor("camera/image_raw", stale_after_s=1.0)
         self.worker = self.create_worker(self.look, "sop_follower_work")
         self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
-        self.create_subscription(
-            Detections, "detections", lambda m: self.see(m, eyes.parts), RELIABLE
-        )
-        self.create_subscription(Defects, "defects", lambda m: self.see(m, eyes.surfaces), RELIABLE)
-        self.create_subscription(Texts, "texts", lambda m: self.see(m, eyes.texts), RELIABLE)
+        self.eyes = {topic: StreamMonitor(topic, stale_after_s=EYE_STALE_S) for topic in known.eyes}
+        for kind, topic, read in (
+            (Detections, "detections", eyes.parts),
+            (Defects, "defects", eyes.surfaces),
+            (Texts, "texts", eyes.texts),
+        ):
+            see = functools.partial(self.see, topic=topic, read=read)
+            self.create_subscription(kind, topic, see, RELIABLE)
         self.create_subscription(Alerts, "sop/alerts", self.on_alerts, LATCHED_HISTORY)
-        HealthPublisher(self, [self.pictures], self.report)
+        HealthPublisher(self, [self.pictures, *self.eyes.values()], self.report)
         self.get_logger().info(
             f"follows procedure {procedure.name} by {known.cycles} clean cycles; encoder "
             f"{model.name!r} on {model.device}"
@@ -110,11 +118,13 @@ class SopFollowerNode(KitNode):
             found.warning = outlook.risk > self.known.risk_threshold
             self.outlook.publish(found)
 
-    def see(self, message: Any, read: Any) -> None:
+    def see(self, message: Any, topic: str, read: Callable[[Any, int], Sighting]) -> None:
         """What one of the eyes saw."""
+        if topic in self.eyes:
+            self.eyes[topic].tick(message.header.stamp)
         if not self.active or not self.width:
             return
-        sighting: Sighting = read(message, self.width)
+        sighting = read(message, self.width)
         with self.lock:
             events = self.follower.see(sighting, stamp_ns(message.header.stamp))
         self.tell(events, message.header.frame_id)
@@ -135,7 +145,14 @@ class SopFollowerNode(KitNode):
         if known is None:
             return
         self.known = known
-        known.save(Path(self.p.normal).expanduser())
+        if normal.identity(self.folder) != self.on_disk:
+            self.get_logger().warning(
+                f"{self.folder} has been learned anew since this node started: answers of people "
+                "are not kept there; start the node again to follow by the new model"
+            )
+            return
+        known.save(self.folder)
+        self.on_disk = normal.identity(self.folder)
         self.get_logger().info(
             f"learned from answers: {known.cycles} clean cycles, {known.answered} of them by people"
         )

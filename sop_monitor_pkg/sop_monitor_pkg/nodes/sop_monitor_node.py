@@ -54,7 +54,7 @@ class SopMonitorNode(KitNode):
         self.book = AlarmBook(
             self.procedure, self.journal, self.on_change, self.p.rules, entries(path)
         )
-        self.monitor = Monitor(self.procedure, self.book)
+        self.monitor = Monitor(self.procedure, self.book, mid_cycle=True)
         self.picture = LivePicture(self.draw)
         self.alerts = self.create_publisher(Alerts, "sop/alerts", LATCHED_HISTORY)
         self.state = self.create_publisher(SopState, "sop/state", LATCHED)
@@ -71,6 +71,7 @@ class SopMonitorNode(KitNode):
 
     def activate(self) -> None:
         self.shown: tuple | None = None
+        self.joined = 0  # the last cycle of which only a part was seen
         self.say(None)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.timer = self.create_timer(1.0 / self.p.rate_hz, self.tick, clock=steady)
@@ -146,6 +147,10 @@ class SopMonitorNode(KitNode):
         """sop/state: regularly while a step runs, else only when it changes."""
         now_ns = self.now_ns()
         state = self.monitor.state(now_ns)
+        if state.partly and state.cycle != self.joined:
+            self.joined = state.cycle
+            text = f"cycle {state.cycle} was running already: what came before is not missed"
+            self.get_logger().info(text)
         key = state.cycle, state.step, state.done
         if state.step or key != self.shown:
             self.shown = key
@@ -184,6 +189,8 @@ class SopMonitorNode(KitNode):
                 folder = None
                 self.get_logger().warning(f"the page shows no normal times and clips: {error}")
         clips = ClipFolder(Path(f"{journal}.clips"), folder)
+        if not self.book.table.raised:
+            clips.begin_anew()
         self.beside = Beside(usual_s, clips)
         self.moments = Moments(clips, self.get_logger().warning)
         self.create_subscription(Outlook, "sop/outlook", self.on_outlook, SENSOR)

@@ -120,7 +120,8 @@ def _add_views(app: FastAPI, desk: Desk) -> None:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> list[dict[str, Any]]:
         """Journal entries, the newest first; `before` is the number to go on below."""
-        last = (before or desk.book.head + 1) - 1
+        head = desk.book.head
+        last = head if before is None else min(before - 1, head)
         found = list(entries(desk.journal, max(0, last - limit), min(limit, last)))
         return [_plain(entry) for entry in reversed(found)]
 

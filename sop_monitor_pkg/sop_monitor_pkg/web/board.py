@@ -25,8 +25,8 @@ class CycleTimes:
             self.take(entry)
 
     def take(self, entry: Entry) -> None:
-        """Looks at one entry; only the end of a cycle counts."""
-        if entry.kind != "cycle_ended" or not entry.body.get("steps"):
+        """Looks at one entry; only the end of a cycle counts, of one that was seen as a whole."""
+        if entry.kind != "cycle_ended" or not entry.body.get("steps") or entry.body.get("partly"):
             return
         steps = entry.body["steps"]
         took_s = (steps[-1][2] - steps[0][1]) * 1e-9
@@ -74,6 +74,8 @@ def board(
         "now_ns": now_ns,
         "head": book.head,
         "cycle": state.cycle,
+        "partly": state.partly,
+        "unknown": state.unknown,
         "cycle_s": state.cycle_s,
         "progress": state.progress,
         "steps": [
@@ -96,7 +98,7 @@ def board(
                 "number": alarm.number,
                 "kind": str(alarm.kind),
                 "step": alarm.step,
-                "title": procedure.by_name[alarm.step].title if alarm.step else "",
+                "title": _title(procedure, alarm.step),
                 "cycle": alarm.cycle,
                 "priority": alarm.priority.name.lower(),
                 "state": str(alarm_state),
@@ -118,6 +120,11 @@ def board(
         "out_of_service": dict(book.table.out_of_service),
         "cycles": list(times.cycles),
     }
+
+
+def _title(procedure: Procedure, step: str) -> str:
+    """Of an alarm's step, which may be one of another procedure that had the journal before."""
+    return procedure.by_name[step].title if step in procedure.by_name else step
 
 
 def _outlook(procedure: Procedure, beside: Beside, now_ns: int) -> dict[str, Any] | None:

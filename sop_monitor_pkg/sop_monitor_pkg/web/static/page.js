@@ -31,7 +31,9 @@ const words = (name) => name.replaceAll("_", " ");
 function showWork(board) {
   find("procedure").textContent = board.procedure;
   document.title = `${board.alarms.length ? `(${board.alarms.length}) ` : ""}${board.procedure}`;
-  find("cycle").textContent = `cycle ${board.cycle}, ${Math.round(board.progress * 100)} % done`;
+  const partly = board.partly ? ", not seen from its beginning" : "";
+  const unknown = board.unknown ? ", what is done now looks like no step" : "";
+  find("cycle").textContent = `cycle ${board.cycle}, ${Math.round(board.progress * 100)} % done${partly}${unknown}`;
   const running = board.steps.find((step) => step.running);
   let now = "No step is running";
   if (running) {
@@ -114,6 +116,7 @@ function alarmItem(alarm) {
   }
   if (alarm.state !== "shelved" && alarm.state !== "out_of_service") {
     buttons.push(element("button", { text: "Shelve", onclick: () => ask(`Shelve: ${title}`, "/api/shelve", { condition }, true) }));
+    buttons.push(element("button", { text: "Out of service", onclick: () => ask(`Take out of service: ${title}`, "/api/out_of_service", { condition }) }));
   }
   return element("li", {
     className: `alarm ${alarm.priority} ${alarm.state}`,
@@ -204,11 +207,11 @@ function took(steps) {
 }
 
 function entryRow(entry) {
-  const { alarm, kind, step, reason, text, by, comment, condition, cycle } = entry.body;
+  const { alarm, kind, step, reason, text, by, comment, condition, cycle, partly } = entry.body;
   const detail = [
     alarm && `alarm ${alarm}`, kind && words(kind), condition && words(condition), step && words(step),
     reason, text, by && `by ${by}`, comment && `“${comment}”`,
-    entry.kind === "cycle_ended" && `cycle ${cycle}${took(entry.body.steps)}`,
+    entry.kind === "cycle_ended" && `cycle ${cycle}${partly ? ", not seen as a whole" : took(entry.body.steps)}`,
   ];
   const row = element("tr");
   row.dataset.number = entry.number;
