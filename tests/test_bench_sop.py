@@ -59,7 +59,7 @@ def test_faults_are_found_by_the_right_kind_of_alarm():
             outcome("skipped_step", [alarm("wrong_order", 12.0)], level=9.0),
             outcome("skipped_step", [alarm("defect", 12.0)], level=9.0),
             outcome("dropped_part", [alarm("too_slow", 11.0, ("dropped_part", 13.0))], level=9.0),
-            outcome("hesitation", [alarm("hesitating", 8.0), alarm("label", 9.0)], level=9.0),
+            outcome("hesitation", [alarm("hesitating", 8.5), alarm("label", 9.0)], level=9.0),
             outcome(alarms=[alarm("defect", 3.0)], level=1.5),
             outcome(),
             outcome(),
@@ -68,6 +68,9 @@ def test_faults_are_found_by_the_right_kind_of_alarm():
     )
     assert found["recall"] == {"skipped_step": 0.5, "hesitation": 1.0, "dropped_part": 1.0}
     assert found["recall_any_kind"] == 1.0
+    assert found["latency_s"] == pytest.approx(
+        {"skipped_step": 2.0, "hesitation": 0.0, "dropped_part": 3.0}
+    )
     # 2 s and 3 s after they could be seen; the hesitation was told before.
     assert found["latency_median_s"] == pytest.approx(2.0)
     assert found["single_alarm_share"] == pytest.approx(0.75)
@@ -77,3 +80,8 @@ def test_faults_are_found_by_the_right_kind_of_alarm():
     assert (flagged["low"], flagged["high"]) == pytest.approx((0.0063, 0.8059), abs=1e-4)
     assert found["false_alarms_per_hour"] == pytest.approx(3600 / 80)
     assert found["auroc"] == 1.0
+
+
+def test_an_alarm_of_long_before_the_fault_does_not_name_it():
+    found = figures([outcome("hesitation", [alarm("hesitating", 4.0)]), outcome()])
+    assert found["recall"] == {"hesitation": 0.0} and found["recall_any_kind"] == 1.0

@@ -68,9 +68,10 @@ def main(
         models = Models(detector, defects, model)
         folder = out / f"seed_{seed}"
         parts = film(folder, seed, learned, cycles, models, processes, console)
+        counts = {"learn": learned, "clean": cycles, "faulty": cycles}
         results = {
             name: figures(list(outcomes))
-            for name, outcomes in variants(parts, procedure, model, accepted, console)
+            for name, outcomes in variants(parts, counts, procedure, model, accepted, console)
         }
     flag_all = {"clean_flagged": {"share": 1.0}, "recall_any_kind": 1.0, "auroc": 0.5}
     flag_none = {"clean_flagged": {"share": 0.0}, "recall_any_kind": 0.0, "auroc": 0.5}
@@ -119,16 +120,21 @@ def film(
 
 
 def variants(
-    parts: dict[str, Path], procedure: Procedure, model: Path, accepted: float, console: Console
+    parts: dict[str, Path],
+    counts: dict[str, int],
+    procedure: Procedure,
+    model: Path,
+    accepted: float,
+    console: Console,
 ) -> Iterator[tuple[str, Iterator[Outcome]]]:
-    """The monitor, and the same without one of its parts."""
+    """The monitor, and the same without one of its parts; `counts`: cycles of each recording."""
 
     def read(encoder: Path) -> dict[str, Cycles]:
         found = {}
         for name, folder in parts.items():
-            count = sum(path.is_dir() for path in folder.glob("cycle_*"))
+            count = counts[name]
             with ProgressView(console, f"encoding {name}, {encoder.name}", count) as view:
-                found[name] = examples(folder, procedure, encoder, view.advance)
+                found[name] = examples(folder, procedure, encoder, count, view.advance)
         return found
 
     trained = read(model)
@@ -230,9 +236,10 @@ def show(console: Console, found: dict) -> None:
         table.add_row(row, *(_number(each.get(row)) for each in found["beside"].values()))
     shares = [each["clean_flagged"] for each in found["beside"].values()]
     table.add_row("clean_flagged", *(_share(share) for share in shares))
-    for kind in found["recall"]:
-        values = (each.get("recall", {}).get(kind) for each in found["beside"].values())
-        table.add_row(f"recall {kind}", *(_number(value) for value in values))
+    for figure in ("recall", "latency_s"):
+        for kind in found["recall"]:
+            values = (each.get(figure, {}).get(kind) for each in found["beside"].values())
+            table.add_row(f"{figure} {kind}", *(_number(value) for value in values))
     console.print(table)
     early = found["early_warning"]
     console.print(

@@ -53,14 +53,15 @@ def perceive(folder: Path, models: Models, workers: int, advance: Callable[[], N
 
 
 def examples(
-    folder: Path, procedure: Procedure, encoder: Path, advance: Callable[[], None]
+    folder: Path, procedure: Procedure, encoder: Path, count: int, advance: Callable[[], None]
 ) -> list[tuple[CycleRecording, Example]]:
-    """Every cycle of a recording, encoded, with what the eyes saw."""
+    """The first cycles of a recording, encoded, with what the eyes saw."""
     model = load_world_model(encoder, "cpu", parts="encoder")
     latents = Latents(model)
     found = []
-    for cycle in find([folder], procedure):
-        path = folder / f"latents_{encoder.name}" / f"{cycle.video.parent.name}.npz"
+    kept = folder / f"latents_{encoder.name}_{fingerprint(encoder)[:8]}"
+    for cycle in find([folder], procedure)[:count]:
+        path = kept / f"{cycle.video.parent.name}.npz"
         if path.is_file():
             example, _ = cycle_store.load(path)
         else:
@@ -111,5 +112,5 @@ def _perceive_cycle(folder: Path, cycle: Path, models: Models) -> None:
 def _lines(eyes: Eyes, video: VideoReader) -> Iterator[dict]:
     for number, (time_s, picture) in enumerate(thinned(video.frames(), RATE_HZ)):
         looking = [name for name in EYES if number % EVERY[name] == 0]
-        results, _ = eyes.look(picture, looking, draw=False)
+        results, _ = eyes.look(picture, looking, draw=False, time_s=time_s)
         yield {"t": time_s, **results}

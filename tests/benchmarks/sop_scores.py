@@ -28,6 +28,7 @@ has not been done, nobody can tell yet whether that will come late or never."""
 
 ORDER_FAULTS = ("wrong_order", "skipped_step", "repeated_step")
 EARLIEST_S = 5.0  # before a fault is visible, a warning belongs to it
+BEFORE_S = 2.0  # before it is visible, an alarm does: a hand that reaches for the wrong part
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,11 @@ def figures(outcomes: Sequence[Outcome]) -> dict:
     names = [([s.step for s in o.truth], [s.step for s in o.found]) for o in outcomes]
     late = [delay for o in outcomes for delay in delays(o)]
     found = {id(o): _answer(o) for o in faulty}
+    by_kind = {
+        kind: [found[id(o)] for o in faulty if o.fault == kind]
+        for kind in ANSWERS
+        if any(o.fault == kind for o in faulty)
+    }
     latencies = [latency for latency in found.values() if latency is not None]
     flagged = sum(bool(o.alarms) for o in clean)
     share = binomtest(flagged, len(clean)).proportion_ci(method="exact") if clean else None
@@ -122,9 +128,13 @@ def figures(outcomes: Sequence[Outcome]) -> dict:
         "pos": float(np.mean([pos(*pair) for pair in names])),
         "delay_s": float(np.median(late)) if late else None,
         "recall": {
-            kind: float(np.mean([found[id(o)] is not None for o in faulty if o.fault == kind]))
-            for kind in ANSWERS
-            if any(o.fault == kind for o in faulty)
+            kind: sum(value is not None for value in answers) / len(answers)
+            for kind, answers in by_kind.items()
+        },
+        "latency_s": {
+            kind: float(np.median([value for value in answers if value is not None]))
+            for kind, answers in by_kind.items()
+            if answers != [None] * len(answers)
         },
         "recall_all": float(np.mean([v is not None for v in found.values()])) if faulty else None,
         "recall_any_kind": float(np.mean([bool(o.alarms) for o in faulty])) if faulty else None,
@@ -153,14 +163,16 @@ def figures(outcomes: Sequence[Outcome]) -> dict:
 
 
 def _answer(outcome: Outcome) -> float | None:
-    """How long after it was visible the fault was named [s], at least 0; None: never."""
+    """How long after it was visible the fault was named [s], at least 0; None: never. An alarm of
+    long before is about something else."""
+    visible_s = outcome.visible_s or 0.0
     times = [
         since_s
         for alarm in outcome.alarms
         for kind, since_s in alarm.kinds
-        if kind in ANSWERS[outcome.fault]
+        if kind in ANSWERS[outcome.fault] and since_s >= visible_s - BEFORE_S
     ]
-    return max(0.0, min(times) - (outcome.visible_s or 0.0)) if times else None
+    return max(0.0, min(times) - visible_s) if times else None
 
 
 def _early(clean: Sequence[Outcome], faulty: Sequence[Outcome]) -> dict:
