@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from benchmarks.sop_scores import (
     AlarmSeen,
@@ -12,7 +15,12 @@ from benchmarks.sop_scores import (
     figures,
     pos,
 )
+from benchmarks.sop_stream import stream
+from sop_monitor_pkg.core.learning import learn
 from sop_monitor_pkg.core.phases import Segment
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "sop_monitor_pkg" / "test"))
+import small_work  # noqa: E402
 
 
 def test_edit_score_and_order_similarity():
@@ -85,3 +93,18 @@ def test_faults_are_found_by_the_right_kind_of_alarm():
 def test_an_alarm_of_long_before_the_fault_does_not_name_it():
     found = figures([outcome("hesitation", [alarm("hesitating", 4.0)]), outcome()])
     assert found["recall"] == {"hesitation": 0.0} and found["recall_any_kind"] == 1.0
+
+
+def test_a_stream_of_cycles_is_scored_by_the_cycle_that_is_shown():
+    procedure = small_work.procedure()
+    normal = learn(procedure, small_work.cycles(24), "random", 1)
+    orders = [small_work.STEPS, ("take", "put"), ("take", "turn", "wipe"), small_work.STEPS]
+    examples = [small_work.cycle(order, seed=60 + i) for i, order in enumerate(orders)]
+    followed = stream(procedure, normal, examples)
+    assert [tuple(s.step for s in cycle.steps) for cycle in followed] == orders
+    assert [cycle.ended for cycle in followed] == [True, True, True, False]
+    kinds = [[alarm.kinds[-1][0] for alarm in cycle.alarms] for cycle in followed]
+    assert kinds == [[], ["wrong_order"], ["skipped"], []]
+    for cycle, example in zip(followed, examples, strict=True):
+        for found, truth in zip(cycle.steps, example.segments, strict=True):
+            assert found.begin_s == pytest.approx(truth.begin_s, abs=0.5)

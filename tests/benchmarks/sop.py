@@ -29,8 +29,10 @@ from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import UNTRAINED
 from benchmarks.sop_reading import Models, examples, forget_other_eyes, perceive, truth
 from benchmarks.sop_scores import ANSWERS, AlarmSeen, Outcome, figures
+from benchmarks.sop_stream import stream
 
 WORK = Path("out/bench/sop")
+LIVE = "one_after_the_other"
 ORDER_ONLY = "order_only"
 ORDER_KINDS = ("wrong_order", "skipped", "repeated")
 LEARN, FULL_LEARN, CYCLES, FULL_CYCLES = 20, 120, 40, 200
@@ -150,6 +152,8 @@ def variants(
         with console.status(f"learning: {name}"):
             normal = learn(procedure, [e for _, e in cycles["learn"]], name, 0, accepted)
         yield name, follow(procedure, normal, cycles, console, name)
+        if name == "monitor":
+            yield LIVE, follow_stream(procedure, normal, cycles, console)
 
 
 def _mapped(parts: dict[str, Cycles], change: Callable[[Example], Example]) -> dict[str, Cycles]:
@@ -173,6 +177,26 @@ def follow(
             view.advance()
 
 
+def follow_stream(
+    procedure: Procedure, normal: Normal, parts: dict[str, Cycles], console: Console
+) -> Iterator[Outcome]:
+    """The same cycles one after the other, clean and faulty in turn, without being told where one
+    ends and the next begins."""
+    turns = zip(parts["clean"], parts["faulty"], strict=True)
+    cycles = [cycle for pair in turns for cycle in pair]
+    with console.status(f"following: {LIVE}"):
+        followed = stream(procedure, normal, [example for _, example in cycles])
+    for (cycle, _), found in zip(cycles, followed, strict=True):
+        yield Outcome(
+            **_truth(cycle),
+            length_s=found.length_s,
+            found=tuple(found.steps),
+            told_s=tuple(found.told_s),
+            alarms=found.alarms,
+            level=float(bool(found.alarms)),
+        )
+
+
 def outcome(
     procedure: Procedure, normal: Normal, cycle: CycleRecording, example: Example, scored: bool
 ) -> Outcome:
@@ -184,7 +208,6 @@ def outcome(
     steps = [line for line in lines if isinstance(line, StepLine)]
     end_s = float(example.times_s[-1])
     ends = [*(s.begin_s for s in steps[1:]), end_s]
-    faults = truth(cycle)["faults"]
     alarms = _alarms([line for line in lines if isinstance(line, AlarmLine)])
     level = max(
         (normal.scales[s.name](s.value) for _, found in seen for s in found.scores), default=0.0
@@ -192,17 +215,25 @@ def outcome(
     if any(kind in ORDER_KINDS for alarm in alarms for kind, _ in alarm.kinds):
         level = np.inf
     return Outcome(
-        fault=faults[0]["kind"] if faults else "",
-        visible_s=faults[0]["visible_s"] if faults else None,
-        complete_s=faults[0]["end_s"] if faults else np.inf,
+        **_truth(cycle),
         length_s=end_s,
-        truth=tuple(cycle.segments or ()),
         found=tuple(Segment(s.step, s.begin_s, e) for s, e in zip(steps, ends)),
         told_s=tuple(s.told_s for s in steps),
         alarms=alarms,
         level=level,
         warned_s=tuple(line.time_s for line in lines if isinstance(line, WarningLine)),
     )
+
+
+def _truth(cycle: CycleRecording) -> dict:
+    """Fields of an Outcome that say what was done."""
+    faults = truth(cycle)["faults"]
+    return {
+        "fault": faults[0]["kind"] if faults else "",
+        "visible_s": faults[0]["visible_s"] if faults else None,
+        "complete_s": faults[0]["end_s"] if faults else np.inf,
+        "truth": tuple(cycle.segments or ()),
+    }
 
 
 def _alarms(lines: Sequence[AlarmLine]) -> tuple[AlarmSeen, ...]:

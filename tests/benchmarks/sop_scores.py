@@ -49,7 +49,8 @@ class Outcome:
         length_s: of the cycle.
         truth, found: its steps, and those that were told. told_s: when.
         warned_s: when a mistake of the order seemed to come next.
-        alarms: raised. level: the largest scaled score; infinite: a mistake of the order.
+        alarms: raised. level: the largest scaled score, infinite for a mistake of the order; or, of
+            a stream, whether there was an alarm.
     """
 
     fault: str

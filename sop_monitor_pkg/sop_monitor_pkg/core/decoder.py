@@ -75,6 +75,14 @@ class Decoder:
         self._told: Path = ()
         self._waiting = 0.0  # log-score of not having begun
 
+    def begin(self, step: int, time_s: float) -> None:
+        """This step (its index) has begun at this time: known, not decoded."""
+        self._told = ((step, time_s),)
+        self._scores[:] = -np.inf
+        self._scores[step * STATES_PER_STEP] = 0.0
+        self._paths[step * STATES_PER_STEP] = self._told
+        self._waiting = -np.inf
+
     def step(self, fits: np.ndarray, time_s: float, waiting_fit: float = -np.inf) -> Belief | None:
         """Takes the next latent.
 
@@ -149,6 +157,7 @@ class Decoder:
             if self._scores[best] - rival < self._rules.margin:
                 break
             self._told = path[:length]
+            self._waiting = -np.inf
             for state in others:
                 self._scores[state] = -np.inf
             alive = np.flatnonzero(self._scores > -np.inf)

@@ -75,8 +75,13 @@ class CycleFollower:
         procedure: Procedure,
         normal: Normal,
         after_another: bool = False,
+        opened: tuple[str, float] | None = None,
     ):
-        """`after_another`: until the work begins, the last step of the cycle before is seen."""
+        """
+        Args:
+            after_another: until the work begins, the last step of the cycle before is seen.
+            opened: the first step, if it is known, and when it began.
+        """
         self._last = [
             index * STATES_PER_STEP + phase
             for index, name in enumerate(procedure.by_name)
@@ -102,6 +107,10 @@ class CycleFollower:
         self._told: list[tuple[int, float]] = []
         self._lengths: list[tuple[int, float]] = []  # of the steps that have ended
         self.belief: Belief | None = None
+        if opened is not None:
+            step, begin_s = self._steps.index(opened[0]), opened[1]
+            self._decoder.begin(step, begin_s)
+            self._told.append((step, begin_s))
 
     @property
     def told(self) -> list[tuple[str, float]]:
@@ -117,6 +126,15 @@ class CycleFollower:
     def is_over(self) -> bool:
         """Whether the last step of the procedure is being done or has been."""
         return self._procedure.may_end([name for name, _ in self.told])
+
+    def recall(self, what: np.ndarray | Sighting, time_s: float) -> None:
+        """Takes a latent or sighting of before the work began: what lies where, and how long."""
+        if isinstance(what, Sighting):
+            if what.parts is not None:
+                self._evidence.see(what.parts, time_s)
+                self._places.take(what, [])
+        else:
+            self._evidence.look(what, time_s)
 
     # Latents.
 
@@ -239,8 +257,10 @@ class CycleFollower:
             return seen
         name = self._steps[running]
         near = {running, *(step for step, _ in self._told[-2:-1])}
-        if self.is_over:  # what is seen may be the next cycle's beginning
-            near |= {self._steps.index(s.name) for s in self._procedure.next_steps([])}
+        first = [self._procedure.opening] if self._procedure.opening else []
+        if self.is_over:
+            first = [step.name for step in self._procedure.next_steps([])]
+        near |= {self._steps.index(step) for step in first}  # it may be the next cycle's beginning
         if self.belief is not None:
             near.add(self.belief.state // STATES_PER_STEP)
             if self.belief.state % STATES_PER_STEP >= PHASES - 1:  # the next may have begun

@@ -24,16 +24,14 @@ in its last step has ended, any other is lost."""
 IDLE_S = 8.0
 """So long after the last step has begun, and nothing of a next cycle: this one is over."""
 
-_BEFORE_S = 0.5  # a step may have begun a little earlier than it is believed
 _KEPT_S = 10.0  # a step is told later than it has begun, hardly ever by more
 
 
 class LiveFollower:
     """Follows the work at a station.
 
-    When the last step runs, a second follower waits for the first step of the next cycle; when it
-    is told, the cycle has ended. Where the cycle is broken off or its last step left out, the next
-    one shows by the step that all cycles open with.
+    A cycle ends when the next one begins: a first step comes when nothing was left to do, or, where
+    a cycle is broken off or its last step left out, the step that all cycles open with.
     """
 
     def __init__(self, procedure: Procedure, normal: Normal):
@@ -91,8 +89,6 @@ class LiveFollower:
         self._now = follower
         self._suspicions = SuspicionWatch()
         self._extremes = ExtremesWatch(self._procedure)
-        self._next: CycleFollower | None = None
-        self._next_seen: list[tuple[float, Seen]] = []
 
     def _take(self, time_s: float, what: np.ndarray | Sighting) -> list[Event]:
         """A latent or a sighting."""
@@ -101,59 +97,41 @@ class LiveFollower:
             self._recent.popleft()
         told = len(self._now.told)
         seen = _shown(self._now, what, time_s)
-        if not isinstance(what, Sighting):
-            self.outlook = seen.outlook
-        opened_s = self._opened_s(told)
-        if opened_s is not None:
-            return self._open_next(seen, opened_s, time_s)
-        events = self._stamped(seen, time_s)
-        if not self._now.is_over:
-            self._next, self._next_seen = None, []
-            return events
-        return events + self._watch_for_next(what, time_s)
-
-    def _opened_s(self, told: int) -> float | None:
-        """When the next cycle has begun, if one of the steps told since then is its opening and
-        another step came before it [s]; else None."""
+        if isinstance(what, Sighting):
+            return self._stamped(seen, time_s)
+        self.outlook = seen.outlook
         steps = self._now.told
-        for (before, _), (step, begin_s) in zip(steps[max(told - 1, 0) :], steps[max(told, 1) :]):
-            if step == self._procedure.opening != before:
-                return begin_s
-        return None
+        for count in range(max(told, 1), len(steps)):
+            (name, begin_s), done = steps[count], [step for step, _ in steps[:count]]
+            if self._procedure.begins_next(done, name):
+                return self._open_next(seen, name, begin_s, time_s)
+        return self._stamped(seen, time_s) + self._end_idle(time_s)
 
-    def _open_next(self, seen: Seen, begin_s: float, time_s: float) -> list[Event]:
-        """The cycle was broken off, and another one has begun: it is followed from there."""
+    def _open_next(self, seen: Seen, name: str, begin_s: float, time_s: float) -> list[Event]:
+        """The next cycle has begun with this step: it is followed from there."""
         begin_ns = round(begin_s * SECOND_NS)
-        before = [
-            e for e in seen.events if not (isinstance(e, StepBegun) and e.stamp_ns >= begin_ns)
-        ]
+        begun = next(e for e in seen.events if isinstance(e, StepBegun) and e.stamp_ns == begin_ns)
+        before = seen.events[: seen.events.index(begun)]
         events = self._stamped(replace(seen, events=before), time_s)
         events += self._end_cycle(self._start_ns + begin_ns)
-        self._follow(CycleFollower(self._procedure, self._normal))
+        self._follow(CycleFollower(self._procedure, self._normal, opened=(name, begin_s)))
+        events += self._stamped(Seen([begun]), time_s)
         for then_s, what in self._recent:
-            if then_s >= begin_s - _BEFORE_S:
+            if then_s < begin_s:
+                self._now.recall(what, then_s)
+            else:
                 events += self._stamped(_shown(self._now, what, then_s), then_s)
         return events
 
-    def _watch_for_next(self, what: np.ndarray | Sighting, time_s: float) -> list[Event]:
-        if self._next is None:
-            self._next = CycleFollower(self._procedure, self._normal, after_another=True)
-        self._next_seen.append((time_s, _shown(self._next, what, time_s)))
-        if self._next.told:
-            begin_s = self._next.told[0][1]
-            events = self._finish(self._start_ns + round(begin_s * SECOND_NS))
-            following, shown = self._next, self._next_seen
-            self._follow(following)
-            for seen_s, seen in shown:
-                events += self._stamped(seen, seen_s)
-            return events
-        idle = time_s - self._now.told[-1][1] > IDLE_S and self._next.belief is None
-        if idle and not isinstance(what, Sighting):  # pictures come later than what is seen in them
-            stamp_ns = self._start_ns + round(time_s * SECOND_NS)
-            events = self._finish(stamp_ns)
-            self._restart(stamp_ns)
-            return events
-        return []
+    def _end_idle(self, time_s: float) -> list[Event]:
+        """The cycle is over when its last step has begun long ago, and no other one begins."""
+        if not self._now.is_over or time_s - self._now.told[-1][1] <= IDLE_S:
+            return []
+        events = self._finish(self._start_ns + round(time_s * SECOND_NS))
+        self._follow(CycleFollower(self._procedure, self._normal, after_another=True))
+        for then_s, what in self._recent:
+            self._now.recall(what, then_s)
+        return events
 
     def _finish(self, stamp_ns: int) -> list[Event]:
         """The cycle has ended, and with it its last step."""

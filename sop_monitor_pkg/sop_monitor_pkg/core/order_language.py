@@ -32,7 +32,8 @@ class OrderLanguage:
         return found
 
     def _compute(self, done: tuple[int, ...]) -> list[float]:
-        procedure, names = self._procedure, self._newest([self.steps[index] for index in done])
+        procedure = self._procedure
+        names = procedure.newest([self.steps[index] for index in done])
         missed: set[str] = set()  # of these the absence has been accepted
         for position, name in enumerate(names):
             missed.update(procedure.missing_before(name, names[:position]))
@@ -46,6 +47,8 @@ class OrderLanguage:
                 late.append(step.name)
             elif not any(step.name in procedure.before(later) for later in names):
                 allowed.append(step.name)
+        if procedure.may_end(names):
+            allowed += [n for n in self.steps if procedure.begins_next(names, n)]
         share = dict.fromkeys(allowed, 1.0) | dict.fromkeys(late, _LATE)
         total = sum(share.values()) or 1.0
         found = []
@@ -55,14 +58,6 @@ class OrderLanguage:
             else:
                 found.append(self._escape + math.log(self._mistake(name, names, missed)))
         return found
-
-    def _newest(self, names: list[str]) -> list[str]:
-        """The steps of the newest piece: where the opening step comes after others, the piece
-        before was broken off."""
-        for i in range(len(names) - 1, 0, -1):
-            if names[i] == self._procedure.opening != names[i - 1]:
-                return names[i:]
-        return names
 
     def _mistake(self, name: str, names: list[str], missed: set[str]) -> float:
         """How usual it is, among mistakes, that this step comes next."""

@@ -144,6 +144,23 @@ class Procedure:
         wanted = {name for name in self.last_steps if not self.by_name[name].optional}
         return bool(done) and done[-1] in self.last_steps and wanted <= set(done)
 
+    def begins_next(self, done: Sequence[str], name: str) -> bool:
+        """Whether this step, after these steps of a cycle, is the beginning of the next one: it is
+        the opening, or nothing was left to do and it may come first and not now."""
+        if done and name == self.opening:
+            return done[-1] != name
+        if not self.may_end(done):
+            return False
+        first, now = ({step.name for step in self.next_steps(steps)} for steps in ([], done))
+        return name in first - now
+
+    def newest(self, done: Sequence[str]) -> list[str]:
+        """The steps of the newest cycle among those of several in a row."""
+        cycle: list[str] = []
+        for name in done:
+            cycle = [name] if self.begins_next(cycle, name) else [*cycle, name]
+        return cycle
+
     @cached_property
     def _ancestors(self) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}

@@ -9,6 +9,11 @@ from sop_monitor_pkg.core.follower import Score, Seen
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.normal import Normal
 
+LASTS_S = 1.0
+"""A score is one of the last second or so, and what it is of may be hidden next by a hand: beyond
+the threshold once, it counts for so long. Longer than the on-delay, since the largest score of a
+clean cycle lies below the threshold, however short it was."""
+
 _Fault = tuple[Kind, str]  # of things, the step is only when they were seen
 
 
@@ -16,11 +21,11 @@ class SuspicionWatch:
     """For one cycle."""
 
     def __init__(self) -> None:
-        self._there: dict[_Fault, Score] = {}
+        self._there: dict[_Fault, tuple[Score, float]] = {}  # and when it was beyond last
 
     def take(self, normal: Normal, seen: Seen, time_s: float) -> Iterator[Event]:
         """The events of what was seen, a suspicion for every score beyond the threshold, and one
-        that is over for each whose score was looked for and is not."""
+        that is over for each that was looked for and has not been there for LASTS_S."""
         stamp_ns = round(time_s * SECOND_NS)
         for event in seen.events:
             if isinstance(event, Suspicion):  # told when a step has ended: that stays
@@ -32,12 +37,13 @@ class SuspicionWatch:
             if level > max(normal.threshold, beyond.get(fault, (0.0, score))[0]):
                 beyond[fault] = level, score
         for fault, (level, score) in beyond.items():
-            if score.name in seen.looked:
-                self._there[fault] = score
+            # A piece with a defect stays one, wherever it is turned.
+            if score.name in seen.looked and score.kind is not Kind.DEFECT:
+                self._there[fault] = score, time_s
             sure = 1.0 - 0.5 * normal.threshold / level
             yield Suspicion(score.kind, stamp_ns, score.step, sure, score.reason)
-        for fault, score in list(self._there.items()):
-            if score.name in seen.looked and fault not in beyond:
+        for fault, (score, last_s) in list(self._there.items()):
+            if score.name in seen.looked and time_s - last_s > LASTS_S:
                 del self._there[fault]
                 yield Suspicion(score.kind, stamp_ns, score.step, active=False)
 

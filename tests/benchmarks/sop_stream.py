@@ -1,0 +1,123 @@
+"""Cycles one after the other, as the camera of a station shows them, for `./run bench sop`."""
+
+from __future__ import annotations
+
+import bisect
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sop_monitor_pkg.core.alarm_book import AlarmBook, Change
+from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, Event, StepBegun
+from sop_monitor_pkg.core.journal import Journal
+from sop_monitor_pkg.core.learning import Example
+from sop_monitor_pkg.core.live import LiveFollower
+from sop_monitor_pkg.core.monitor import Monitor
+from sop_monitor_pkg.core.normal import Normal
+from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.procedure import Procedure
+
+from benchmarks.sop_scores import AlarmSeen
+
+START_NS = 10**18
+PAUSE_S = 0.2  # from the last picture of a cycle to the first of the next
+
+
+@dataclass
+class Followed:
+    """What was said of one cycle; times are those of its recording [s].
+
+    Attributes:
+        steps: those told, each until the next one. told_s: when.
+        ended: whether an end of a cycle was told that belongs to it.
+        kinds: of each alarm, every kind it has had, with the time from which on.
+    """
+
+    length_s: float
+    steps: list[Segment] = field(default_factory=list)
+    told_s: list[float] = field(default_factory=list)
+    ended: bool = False
+    kinds: dict[int, list[tuple[str, float]]] = field(default_factory=dict)
+
+    @property
+    def alarms(self) -> tuple[AlarmSeen, ...]:
+        """As the scores take them."""
+        return tuple(AlarmSeen(own[0][1], tuple(own)) for own in self.kinds.values())
+
+
+def stream(procedure: Procedure, normal: Normal, examples: Sequence[Example]) -> list[Followed]:
+    """Follows all cycles as one stream, by the follower and the monitor that the nodes run."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "journal.db")
+        try:
+            return _Stream(procedure, normal, examples, journal).run()
+        finally:
+            journal.close()
+
+
+class _Stream:
+    def __init__(
+        self,
+        procedure: Procedure,
+        normal: Normal,
+        examples: Sequence[Example],
+        journal: Journal,
+    ):
+        self._examples = examples
+        self._changes: list[Change] = []
+        self._monitor = Monitor(procedure, AlarmBook(procedure, journal, self._changes.append))
+        self._follower = LiveFollower(procedure, normal)
+        self._cycles = [Followed(float(e.times_s[-1])) for e in examples]
+        self._starts_s = [0.0]
+        for cycle in self._cycles[:-1]:
+            self._starts_s.append(self._starts_s[-1] + cycle.length_s + PAUSE_S)
+        self._current = 0  # the cycle whose steps are being told
+        self._between = True  # none has begun since the last one ended
+
+    def run(self) -> list[Followed]:
+        for example, start_s in zip(self._examples, self._starts_s, strict=True):
+            for time_s, events in self._events(example, start_s):
+                now_ns = START_NS + round((start_s + time_s) * SECOND_NS)
+                for event in events:
+                    self._note(event, start_s + time_s)
+                    self._monitor.take(event, now_ns)
+                    self._note_alarms(start_s + time_s)
+                self._monitor.tick(now_ns)
+                self._note_alarms(start_s + time_s)
+        return self._cycles
+
+    def _events(self, example: Example, start_s: float) -> Iterator[tuple[float, list[Event]]]:
+        seen = list(example.sightings)
+        for latent, time_s in zip(example.latents, example.times_s):
+            while seen and seen[0].time_s <= time_s + 1e-6:
+                sighting = seen.pop(0)
+                stamp_ns = START_NS + round((start_s + sighting.time_s) * SECOND_NS)
+                yield float(time_s), self._follower.see(sighting, stamp_ns)
+            stamp_ns = START_NS + round((start_s + time_s) * SECOND_NS)
+            yield float(time_s), self._follower.look(latent, stamp_ns)
+
+    def _note(self, event: Event, now_s: float) -> None:
+        if isinstance(event, CycleEnded):
+            self._cycles[self._current].ended = True
+            self._between = True
+        if not isinstance(event, StepBegun):
+            return
+        begin_s = (event.stamp_ns - START_NS) / SECOND_NS
+        if self._between:  # the cycle in which it is a second later: it may seem to begin early
+            self._current = bisect.bisect(self._starts_s, begin_s + 1.0) - 1
+            self._between = False
+        cycle, start_s = self._cycles[self._current], self._starts_s[self._current]
+        if cycle.steps:
+            last = cycle.steps[-1]
+            cycle.steps[-1] = Segment(last.step, last.begin_s, begin_s - start_s)
+        cycle.steps.append(Segment(event.step, begin_s - start_s, cycle.length_s))
+        cycle.told_s.append(now_s - start_s)
+
+    def _note_alarms(self, now_s: float) -> None:
+        cycle, start_s = self._cycles[self._current], self._starts_s[self._current]
+        for change in self._changes:
+            if change.alarm is not None and change.entry.kind in ("raised", "reclassified"):
+                own = cycle.kinds.setdefault(change.alarm.number, [])
+                own.append((str(change.alarm.kind), now_s - start_s))
+        self._changes.clear()
