@@ -15,7 +15,7 @@ from typing import Annotated
 import perception_pkg.core
 import torch
 import typer
-from perception_pkg.core import defect_training
+from perception_pkg.core import defect_config, defect_data, defect_training, unet
 from perception_pkg.core.defect_config import DefectConfig
 from perception_pkg.core.defect_data import DefectDataError, Sample, folds, kinds_of, read_folder
 from perception_pkg.core.defect_metrics import DefectScores
@@ -48,7 +48,10 @@ def main(
         "out/bench/defects"
     ),
 ) -> None:
-    """Cross-validate on PATH; interrupted, the same command goes on where it stopped."""
+    """Cross-validate on PATH; interrupted, the same command goes on where it stopped.
+
+    Trainings are kept: when only the way of measuring changes, no network is trained again.
+    """
     console = Console()
     torch.set_num_threads(threads or os.cpu_count() or 1)
     recipe = defect_training.DefectRecipe(iterations=iterations, pretrained=pretrained, seed=seed)
@@ -58,9 +61,9 @@ def main(
         rounds = _rounds(samples, kinds, test, count, seed)
         what = {"recipe": asdict(recipe), "data": fingerprint(path), "folds": count}
         what["test"] = fingerprint(test) if test else None
+        work = _trainings(out, what | {"source": _training_source()})
         what["source"] = source_fingerprint([perception_pkg.core])
         journal = Journal(out / "journal.jsonl", what)
-        work = _unfinished(out, what)
         for name, (training, measured) in rounds.items():
             if name in journal.records:
                 console.print(f"{name}: already measured")
@@ -70,7 +73,6 @@ def main(
             model = defect_training.train(training, kinds, folder, recipe, CPU, name)
             rows = measure(model, measured, kinds, recipe.area_px)
             journal.add(name, {"rows": rows, "seconds": time.monotonic() - began})
-            shutil.rmtree(folder)
             console.print(_line(name, kinds, rows), highlight=False)
     except (DefectDataError, RunError) as error:
         console.print(f"[red]bench defects:[/red] {error}", highlight=False, soft_wrap=True)
@@ -87,7 +89,6 @@ def main(
     if json is not None:
         write_json(json, result)
     journal.remove()
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def measure(
@@ -124,14 +125,21 @@ def show(console: Console, result: dict) -> None:
         )
 
 
-def _unfinished(out: Path, what: dict) -> Path:
-    """Folder of the trainings of this recipe, data and code. Those of others are removed: like the
-    journal, they would not be comparable."""
+def _trainings(out: Path, what: dict) -> Path:
+    """Folder of the trainings of this recipe, data and code. Those of others are removed: they
+    would not be comparable."""
     digest = hashlib.sha256(json_format.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
-    work = out / f"unfinished_{digest}"
-    for other in set(out.glob("unfinished_*")) - {work}:
+    work = out / f"trained_{digest}"
+    for other in set(out.glob("trained_*")) - {work}:
         shutil.rmtree(other)
     return work
+
+
+def _training_source() -> str:
+    """Changes with the code that decides what is trained."""
+    modules = (defect_config, defect_data, defect_training, unet)
+    files = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
+    return hashlib.sha256(files).hexdigest()[:16]
 
 
 def _rounds(
