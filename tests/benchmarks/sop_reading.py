@@ -6,6 +6,7 @@ Everything is kept in a folder; what is there is not made again.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -102,7 +103,7 @@ def _one_thread() -> None:
 
 def _perceive_cycle(folder: Path, cycle: Path, models: Models) -> None:
     eyes = Eyes(models.detector, models.defects, Recording(folder).layout, threads=1)
-    part = cycle / "results.jsonl.part"
+    part = cycle / f"results.jsonl.{os.getpid()}.part"  # a killed run's worker may live on
     with VideoReader(cycle / "video.mp4") as video, part.open("w") as lines:
         for line in _lines(eyes, video):
             lines.write(json.dumps(line, default=plain) + "\n")
