@@ -29,6 +29,7 @@ from benchmarks.journal import Journal, fingerprint, source_fingerprint
 
 CPU = torch.device("cpu")
 WORK = Path("out/bench/defects")
+TRAINING = (defect_config, defect_data, defect_training, unet)  # the code that decides it
 
 
 def main(
@@ -44,9 +45,7 @@ def main(
     pretrained: Annotated[bool, typer.Option(help="ImageNet weights in the encoder")] = True,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores")] = 0,
-    out: Annotated[Path, typer.Option(help="folder of unfinished work")] = Path(
-        "out/bench/defects"
-    ),
+    out: Annotated[Path, typer.Option(help="folder of unfinished work")] = WORK,
 ) -> None:
     """Cross-validate on PATH; interrupted, the same command goes on where it stopped.
 
@@ -61,7 +60,7 @@ def main(
         rounds = _rounds(samples, kinds, test, count, seed)
         what = {"recipe": asdict(recipe), "data": fingerprint(path), "folds": count}
         what["test"] = fingerprint(test) if test else None
-        work = _trainings(out, what | {"source": _training_source()})
+        work = _trainings(out, what | {"source": source_fingerprint(TRAINING)})
         what["source"] = source_fingerprint([perception_pkg.core])
         journal = Journal(out / "journal.jsonl", what)
         for name, (training, measured) in rounds.items():
@@ -133,13 +132,6 @@ def _trainings(out: Path, what: dict) -> Path:
     for other in set(out.glob("trained_*")) - {work}:
         shutil.rmtree(other)
     return work
-
-
-def _training_source() -> str:
-    """Changes with the code that decides what is trained."""
-    modules = (defect_config, defect_data, defect_training, unet)
-    files = b"".join(Path(module.__file__ or "").read_bytes() for module in modules)
-    return hashlib.sha256(files).hexdigest()[:16]
 
 
 def _rounds(

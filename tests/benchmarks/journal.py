@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -78,10 +79,13 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def source_fingerprint(packages: Sequence[ModuleType]) -> str:
-    """The same of the Python files of `packages`."""
+def source_fingerprint(modules: Sequence[ModuleType]) -> str:
+    """The same of the Python files of modules, and of packages with all that is in them."""
     digest = hashlib.sha256()
-    for package in packages:
-        for file in sorted(Path(package.__path__[0]).resolve().rglob("*.py")):
+    for module in modules:
+        inside = (
+            Path(folder).resolve().rglob("*.py") for folder in getattr(module, "__path__", ())
+        )
+        for file in sorted(itertools.chain(*inside)) or [Path(module.__file__ or "")]:
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]

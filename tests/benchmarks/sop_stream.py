@@ -11,12 +11,13 @@ from pathlib import Path
 from sop_monitor_pkg.core.alarm_book import AlarmBook, Change
 from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, Event, StepBegun
 from sop_monitor_pkg.core.journal import Journal
-from sop_monitor_pkg.core.learning import Example
+from sop_monitor_pkg.core.learning import Example, in_order
 from sop_monitor_pkg.core.live import LiveFollower
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.phases import Segment
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.sightings import Sighting
 
 from benchmarks.sop_scores import AlarmSeen
 
@@ -88,14 +89,10 @@ class _Stream:
         return self._cycles
 
     def _events(self, example: Example, start_s: float) -> Iterator[tuple[float, list[Event]]]:
-        seen = list(example.sightings)
-        for latent, time_s in zip(example.latents, example.times_s):
-            while seen and seen[0].time_s <= time_s + 1e-6:
-                sighting = seen.pop(0)
-                stamp_ns = START_NS + round((start_s + sighting.time_s) * SECOND_NS)
-                yield float(time_s), self._follower.see(sighting, stamp_ns)
+        for time_s, what in in_order(example):
             stamp_ns = START_NS + round((start_s + time_s) * SECOND_NS)
-            yield float(time_s), self._follower.look(latent, stamp_ns)
+            follow = self._follower.see if isinstance(what, Sighting) else self._follower.look
+            yield time_s, follow(what, stamp_ns)
 
     def _note(self, event: Event, now_s: float) -> None:
         if isinstance(event, CycleEnded):

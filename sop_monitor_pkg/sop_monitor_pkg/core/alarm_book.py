@@ -21,12 +21,10 @@ from sop_monitor_pkg.core.alarm_table import (
     conditions,
     fault,
 )
-from sop_monitor_pkg.core.events import Suspicion
+from sop_monitor_pkg.core.events import SECOND_NS, Suspicion
 from sop_monitor_pkg.core.journal import Entry, Journal
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.procedure import Procedure
-
-SECOND_NS = 1_000_000_000
 
 # Established by a single event: waiting would make them no surer, and the cycle may end meanwhile.
 _FACTS = frozenset({Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED, Kind.TOO_FAST, Kind.LABEL})

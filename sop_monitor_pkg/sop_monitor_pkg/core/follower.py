@@ -101,9 +101,8 @@ class CycleFollower:
         self._labels = [c for step in procedure.steps for c in step.labels]
         self._read_s: dict[str, float] = {}  # when each label was read last
         self._reads = False  # whether anybody reads texts at all
-        self._named: deque[tuple[float, frozenset[str]]] = deque(
-            maxlen=2000
-        )  # parts that were seen
+        # Parts that were seen, and when.
+        self._named: deque[tuple[float, frozenset[str]]] = deque(maxlen=2000)
         self._told: list[tuple[int, float]] = []
         self._lengths: list[tuple[int, float]] = []  # of the steps that have ended
         self.belief: Belief | None = None
@@ -126,6 +125,10 @@ class CycleFollower:
     def is_over(self) -> bool:
         """Whether the last step of the procedure is being done or has been."""
         return self._procedure.may_end([name for name, _ in self.told])
+
+    def take(self, what: np.ndarray | Sighting, time_s: float) -> Seen:
+        """Takes a latent or sighting; see `look` and `see`."""
+        return self.see(what) if isinstance(what, Sighting) else self.look(what, time_s)
 
     def recall(self, what: np.ndarray | Sighting, time_s: float) -> None:
         """Takes a latent or sighting of before the work began: what lies where, and how long."""

@@ -94,16 +94,13 @@ def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> Extre
 def play(procedure: Procedure, normal: Normal, example: Example) -> Iterator[tuple[float, Seen]]:
     """Follows a recorded cycle as if it were live: times [s] and what they brought, in order."""
     follower = CycleFollower(procedure, normal)
-    for time_s, what in _in_order(example):
-        if isinstance(what, Sighting):
-            yield time_s, follower.see(what)
-        else:
-            yield time_s, follower.look(what, time_s)
+    for time_s, what in in_order(example):
+        yield time_s, follower.take(what, time_s)
     end_s = float(example.times_s[-1])
     yield end_s, follower.end(end_s)
 
 
-def _in_order(example: Example) -> Iterator[tuple[float, np.ndarray | Sighting]]:
+def in_order(example: Example) -> Iterator[tuple[float, np.ndarray | Sighting]]:
     """Times [s] of latents and sightings, and these, as they come live."""
     sightings = deque(example.sightings)
     for latent, time_s in zip(example.latents, example.times_s):
@@ -116,7 +113,7 @@ def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segme
     """The most likely segments of a correct cycle; empty if none fits."""
     evidence = Evidence(procedure, normal)
     fits, waiting = [], []
-    for time_s, what in _in_order(example):
+    for time_s, what in in_order(example):
         if not isinstance(what, Sighting):
             fits.append(evidence.look(what, time_s))
             waiting.append(evidence.waiting)

@@ -96,7 +96,7 @@ class LiveFollower:
         while self._recent[0][0] < time_s - _KEPT_S:
             self._recent.popleft()
         told = len(self._now.told)
-        seen = _shown(self._now, what, time_s)
+        seen = self._now.take(what, time_s)
         if isinstance(what, Sighting):
             return self._stamped(seen, time_s)
         self.outlook = seen.outlook
@@ -120,7 +120,7 @@ class LiveFollower:
             if then_s < begin_s:
                 self._now.recall(what, then_s)
             else:
-                events += self._stamped(_shown(self._now, what, then_s), then_s)
+                events += self._stamped(self._now.take(what, then_s), then_s)
         return events
 
     def _end_idle(self, time_s: float) -> list[Event]:
@@ -158,7 +158,3 @@ class LiveFollower:
 
     def _time_s(self, stamp_ns: int) -> float:
         return (stamp_ns - self._start_ns) / SECOND_NS
-
-
-def _shown(follower: CycleFollower, what: np.ndarray | Sighting, time_s: float) -> Seen:
-    return follower.see(what) if isinstance(what, Sighting) else follower.look(what, time_s)

@@ -13,6 +13,7 @@ from vjepa_interfaces.msg import Alert, Alerts, SopEvent, SopState
 from sop_monitor_pkg.core.alarm_book import Change
 from sop_monitor_pkg.core.alarm_table import Alarm, AlarmState
 from sop_monitor_pkg.core.events import (
+    SECOND_NS,
     CycleEnded,
     CycleLost,
     Event,
@@ -23,8 +24,6 @@ from sop_monitor_pkg.core.events import (
 from sop_monitor_pkg.core.kinds import Kind, Priority
 from sop_monitor_pkg.core.monitor import EventError, MonitorState
 from sop_monitor_pkg.core.procedure import Procedure
-
-SECOND_NS = 1_000_000_000
 
 
 def event(message: SopEvent) -> Event:
