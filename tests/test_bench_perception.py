@@ -101,7 +101,9 @@ def test_a_region_that_is_scored_below_the_threshold_has_no_mask():
     region = Region("plate", (10, 10, 74, 60), "defects")
     tally = Tally(CLASSES, finder.config.kinds)
     for image_threshold in (0.0, 1.1):
-        finder.config = replace(finder.config, threshold=0.0, image_threshold=image_threshold)
+        finder.config = replace(
+            finder.config, threshold=0.0, peak=0.0, image_threshold=image_threshold
+        )
         _count_defects(tally, shown, region, finder)
     passed, gated = tally.defects.rows
     assert (passed["both"], passed["either"]) == (200, 64 * 50)

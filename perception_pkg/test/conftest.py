@@ -60,7 +60,7 @@ def defect_folder(tmp_path_factory) -> Path:
     """A defect model of random weights for 64 px, to which every picture is defective."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "random"
-    config = DefectConfig(("crack", "scratch"), 64 * 64, threshold=0.1, image_threshold=0.0)
+    config = DefectConfig(("crack", "scratch"), 64 * 64, 0.1, peak=0.1, image_threshold=0.0)
     unet.save(folder, unet.build(2).eval(), config)
     unet.export(folder)
     return folder

@@ -11,7 +11,7 @@ from perception_pkg.core import defect_training, unet
 from perception_pkg.core.defect_config import DefectConfig, normalise, resize, target_size
 from perception_pkg.core.defect_data import DefectDataError, folds, kinds_of, read_folder
 from perception_pkg.core.defect_metrics import DefectScores, auroc
-from perception_pkg.core.defects import DefectFinder
+from perception_pkg.core.defects import DefectFinder, label
 from perception_pkg.core.model_folder import ModelError
 from perception_pkg.core.regions import Region
 from vjepa_world_model.training.loop import RunError
@@ -38,6 +38,17 @@ def data(tmp_path_factory):
                 cv2.imwrite(str(folder / kind / f"{number}.png"), mask)
             cv2.imwrite(str(folder / kind / f"{number}.jpg"), image)
     return folder
+
+
+def test_a_patch_counts_as_a_whole_if_it_is_certain_somewhere():
+    any_defect = np.zeros((8, 12), np.float32)
+    any_defect[1:4, 1:5], any_defect[1:4, 7:11] = 0.6, 0.6
+    any_defect[2, 3] = 0.95
+    maps = np.stack([1.0 - any_defect, 0.2 * any_defect, 0.8 * any_defect])
+    both, certain = label(maps, 0.5, 0.5), label(maps, 0.5, 0.9)
+    assert both.sum() == 2 * 24 and both.max() == 2
+    assert np.array_equal(certain[:, :6], both[:, :6]) and not certain[:, 6:].any()
+    assert not label(maps, 0.7, 0.99).any()
 
 
 def test_pictures_come_with_kind_and_mask(data):

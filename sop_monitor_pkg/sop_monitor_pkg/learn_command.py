@@ -151,7 +151,7 @@ def _with_answers(found: Normal, folder: Path) -> Normal:
 
 def report(found: Normal) -> str:
     """What was learned, in words."""
-    need = conformal.needed(found.accepted)
+    need = conformal.needed(found.accepted, found.flagged)
     answered = f", {found.answered} of them so by answers of people" if found.answered else ""
     lines = [
         f"learned from {found.cycles} clean cycles{answered}; the order looked wrong in "
@@ -161,7 +161,14 @@ def report(found: Normal) -> str:
     if found.cycles < need:
         lines.append(
             f"{need - found.cycles} more are needed: until then more clean cycles may be flagged, "
-            f"{1 / (found.cycles + 1):.1%} is what {found.cycles} cycles can promise"
+            f"{(1 + found.flagged) / (found.cycles + 1):.1%} is what these can promise"
+        )
+    for index, name in found.aside:
+        odd = found.clean[index]
+        lines.append(
+            f"set aside: {odd.name}, whose '{name}' of "
+            f"{odd.maxima[normal.SCORES.index(name)]:.2f} is far beyond all others; look at its "
+            "video, and leave it out if that was no normal work"
         )
     names = ", ".join(
         f"{name} {scale.score(found.threshold):.2f} (usual {scale.usual:.2f})"

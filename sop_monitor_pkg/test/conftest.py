@@ -16,12 +16,22 @@ from sop_monitor_pkg.core.alarm_book import AlarmBook
 from sop_monitor_pkg.core.events import Suspicion
 from sop_monitor_pkg.core.journal import Journal
 from sop_monitor_pkg.core.kinds import Kind
+from sop_monitor_pkg.core.learning import learn
+from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import load
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `small_work`
+sys.path.insert(0, str(Path(__file__).parent))
+import small_work  # noqa: E402
+
 PROCEDURES = Path(__file__).resolve().parents[1] / "config" / "procedures"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+
+@pytest.fixture(scope="session")
+def known() -> Normal:
+    """What 24 cycles of the small work teach."""
+    return learn(small_work.PROCEDURE, small_work.cycles(24), "random", 1)
 
 
 @pytest.fixture
@@ -104,7 +114,6 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
     """A procedure file, and six clean cycles of which two are labelled."""
-    import small_work
     from filmed_work import film
 
     folder = tmp_path_factory.mktemp("workshop")

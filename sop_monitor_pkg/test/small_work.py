@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.learning import RATE_HZ, Example
+from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.phases import PHASES, Segment, states_of
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import check
 from sop_monitor_pkg.core.sightings import SeenPart, Sighting
+from sop_monitor_pkg.core.watching import AlarmLine, StepLine, watch
 
 TEXT = """
 procedure: small
@@ -33,6 +36,9 @@ def procedure(text: str = TEXT) -> Procedure:
     found, problems = check(text)
     assert found is not None, problems
     return found
+
+
+PROCEDURE = procedure()
 
 
 def segments(
@@ -92,3 +98,18 @@ def cycles(count: int, first: int = 100, labelled: int | None = None, eyes: bool
         )
         for i in range(count)
     ]
+
+
+def steps(example: Example, known: Normal) -> list[str]:
+    """Those told, in order."""
+    return [line.step for line in watch(PROCEDURE, known, example) if isinstance(line, StepLine)]
+
+
+def raised(example: Example, known: Normal) -> list[tuple[Kind, float]]:
+    """Kind (as it turned out) and time of each alarm."""
+    found: dict[int, tuple[Kind, float]] = {}
+    for line in watch(PROCEDURE, known, example):
+        if isinstance(line, AlarmLine):
+            begun_s = found.get(line.alarm.number, (None, line.time_s))[1]
+            found[line.alarm.number] = (line.alarm.kind, begun_s)
+    return list(found.values())

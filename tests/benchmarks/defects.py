@@ -95,10 +95,10 @@ def measure(
 ) -> list[dict]:
     """Rows of `DefectScores` for these pictures; each is seen with its three mirror images."""
     scores = DefectScores(kinds)
-    threshold = DefectConfig(tuple(kinds)).threshold
+    config = DefectConfig(tuple(kinds))
     for sample in samples:
         maps, whole = defect_training.predict(model, sample.image, area_px, CPU, flips=True)
-        scores.add(sample.kind, sample.mask, label(maps, threshold), whole)
+        scores.add(sample.kind, sample.mask, label(maps, config.threshold, config.peak), whole)
     return scores.rows
 
 

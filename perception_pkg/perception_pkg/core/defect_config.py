@@ -21,12 +21,14 @@ class DefectConfig:
         kinds: of defect; output channel 0 is none, channel i + 1 is kinds[i].
         area_px: pictures are scaled to about this many pixels, sides kept in proportion.
         threshold: probability of any defect from which a pixel counts.
+        peak: probability of any defect that a patch of such pixels reaches somewhere, to count.
         image_threshold: score from which a picture counts as defective.
     """
 
     kinds: tuple[str, ...]
     area_px: int = 256 * 320
     threshold: float = 0.5
+    peak: float = 0.9
     image_threshold: float = 0.5
 
     def write(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ from perception_pkg.core.model_folder import ModelError
 class DefectRecipe:
     """What decides the outcome of a training, beside the pictures."""
 
-    iterations: int = 1200
+    iterations: int = 2000
     batch: int = 12
     crop_px: int = 192
     area_px: int = 256 * 320

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from perception_pkg.core.defect_config import DefectConfig, normalise, resize, target_size
 from perception_pkg.core.model_folder import ModelError
@@ -86,7 +87,7 @@ class DefectFinder:
             defective.append(bad)
             if not bad:
                 continue
-            found = label(maps, self.config.threshold)
+            found = label(maps, self.config.threshold, self.config.peak)
             x0, y0, x1, y1 = region.box
             np.copyto(mask[y0:y1, x0:x1], found, where=found > 0)
             spots += self._spots(maps, found, region)
@@ -131,7 +132,21 @@ class DefectFinder:
         return spots
 
 
-def label(maps: np.ndarray, threshold: float) -> np.ndarray:
-    """Probabilities [1 + kinds, H, W] as uint8 [H, W]: 0 none, i + 1 for kinds[i]."""
+def label(maps: np.ndarray, threshold: float, peak: float) -> np.ndarray:
+    """Where there is a defect, and of which kind, by thresholding with hysteresis.
+
+    Args:
+        maps: probabilities, float32 [1 + kinds, H, W], 0 none.
+        threshold: of any defect, from which a pixel counts.
+        peak: which a patch of such pixels must reach somewhere.
+
+    Returns:
+        uint8 [H, W]: 0 none, i + 1 for kinds[i].
+    """
+    any_defect = 1.0 - maps[0]
+    count, patches = cv2.connectedComponents((any_defect >= threshold).astype(np.uint8))
+    peaks = ndimage.maximum(any_defect, patches, np.arange(count))
+    counts = np.asarray(peaks) >= peak
+    counts[0] = False  # the rest of the picture
     kinds = (maps[1:].argmax(0) + 1).astype(np.uint8)
-    return np.where(1.0 - maps[0] >= threshold, kinds, 0).astype(np.uint8)
+    return np.where(counts[patches], kinds, 0).astype(np.uint8)

@@ -8,6 +8,7 @@ exchangeable (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,13 @@ import numpy as np
 ACCEPTED = 0.05
 _BEYOND = 1.05  # where no threshold keeps the rate: so far above the highest
 _FARTHEST = 2.0  # of clean cycles on the common scale; of 100 normally distributed maxima, the last
+WILD = 5.0  # on a scale made from the other cycles: one of these is not of their kind
 
 
-def needed(accepted: float) -> int:
-    """How many clean cycles a threshold for this rate needs."""
-    return math.ceil(1.0 / accepted) - 1
+def needed(accepted: float, flagged: int = 0) -> int:
+    """How many clean cycles a threshold for this rate needs, if so many of them are flagged in any
+    case."""
+    return math.ceil((1.0 + flagged) / accepted - 1e-9) - 1
 
 
 def threshold(maxima: np.ndarray, accepted: float) -> float:
@@ -53,8 +56,9 @@ class Scale:
     def of(cls, maxima: np.ndarray, least: float) -> Scale:
         """From the maxima of one score over clean cycles.
 
-        No clean cycle comes out above `_FARTHEST`: one in which a single score went wild makes that
-        score dull, and not the threshold that it shares with the others.
+        No clean cycle comes out above `_FARTHEST`: one in which a single score went wild, and that
+        the accepted rate does not let be set aside, makes that score dull, and not the threshold
+        that it shares with the others.
 
         Args:
             least: smaller differences mean nothing, in the score's unit.
@@ -70,3 +74,24 @@ class Scale:
     def score(self, level: float) -> float:
         """The score that comes out at this level."""
         return self.usual + level * (self.high - self.usual)
+
+
+def wild(maxima: np.ndarray, least: Sequence[float], count: int) -> list[tuple[int, int]]:
+    """At most `count` cycles in which a score was far beyond what it is in the others.
+
+    Args:
+        maxima: float [C, K], of each score in each clean cycle.
+        least: of each score, as in `Scale.of`.
+
+    Returns:
+        index of the cycle and of the score, the wildest first.
+    """
+    if count < 1 or len(maxima) <= count + 1:
+        return []
+    levels = np.zeros(maxima.shape)
+    for score, smallest in enumerate(least):
+        ordered = np.sort(maxima[:, score])
+        scale = Scale.of(ordered[:-count], smallest)
+        levels[:, score] = [scale(value) for value in maxima[:, score]]
+    wildest = np.argsort(-levels.max(1), kind="stable")[:count]
+    return [(int(c), int(levels[c].argmax())) for c in wildest if levels[c].max() >= WILD]

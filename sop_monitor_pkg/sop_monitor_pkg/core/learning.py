@@ -88,7 +88,7 @@ def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> Extre
     watch = ExtremesWatch(procedure)
     for _, seen in play(procedure, normal, example):
         watch.take(seen)
-    return watch.ended()
+    return replace(watch.ended(), name=example.name)
 
 
 def play(procedure: Procedure, normal: Normal, example: Example) -> Iterator[tuple[float, Seen]]:

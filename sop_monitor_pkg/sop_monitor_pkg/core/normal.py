@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.tempo import Tempo
 
-FORMAT = "vjepa-ros normal work 2"
+FORMAT = "vjepa-ros normal work 3"
 LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
 LEAST = {
     "slow": 0.5,  # standard deviations
@@ -51,11 +52,13 @@ class Extremes:
         maxima: float64 [len(SCORES)], the largest of each score.
         out_of_order: whether the order of its steps, or a label, looked wrong.
         risk: the largest; see `anticipation`.
+        name: of the cycle, for people; empty: none.
     """
 
     maxima: np.ndarray
     out_of_order: bool
     risk: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Normal:
             the last, are clean because people said so.
         accepted: share of clean cycles that may be flagged. threshold: of scaled scores.
         risk_threshold: beyond which a risk is a warning; as many clean cycles may have one.
+        aside: indices of clean cycles in which a score went wild, and its name.
     """
 
     procedure: str
@@ -98,11 +102,17 @@ class Normal:
     threshold: float = np.inf
     risk_threshold: float = np.inf
     scales: Mapping[str, Scale] = field(default_factory=dict)
+    aside: tuple[tuple[int, str], ...] = ()
 
     @property
     def cycles(self) -> int:
         """Clean cycles that thresholds rest on."""
         return len(self.clean)
+
+    @property
+    def flagged(self) -> int:
+        """Clean cycles that are flagged at any threshold."""
+        return sum(extremes.out_of_order for extremes in self.clean) + len(self.aside)
 
     @property
     def eyes(self) -> tuple[str, ...]:
@@ -123,11 +133,18 @@ class Normal:
         because people said so. `accepted`: None: as before.
 
         A cycle in which the decoder saw a mistake of the order is flagged at any threshold: it
-        counts towards the accepted share, and says nothing about the scores.
+        counts towards the accepted share, and says nothing about the scores. Likewise, as far as
+        the accepted share goes, one in which a score was far beyond all others: else what happened
+        once would never be told again. What people called clean is never set aside.
         """
         accepted = self.accepted if accepted is None else accepted
         maxima = np.stack([extremes.maxima for extremes in clean])
         wrong = np.array([extremes.out_of_order for extremes in clean])
+        judged = np.flatnonzero(~wrong[: len(clean) - answered])
+        spare = math.floor(accepted * (len(clean) + 1) + 1e-9) - int(wrong.sum())
+        found = conformal.wild(maxima[judged], list(LEAST.values()), spare)
+        aside = tuple((int(judged[index]), SCORES[score]) for index, score in found)
+        wrong[[index for index, _ in aside]] = True
         right = maxima if wrong.all() else maxima[~wrong]
         scales = {name: Scale.of(right[:, i], LEAST[name]) for i, name in enumerate(SCORES)}
         highest = np.array(
@@ -143,6 +160,7 @@ class Normal:
             scales=scales,
             threshold=max(conformal.threshold(highest, accepted), 1.0),
             risk_threshold=max(conformal.threshold(risks, accepted), EVEN),
+            aside=aside,
         )
 
     def taught(self, clean: Sequence[Extremes]) -> Normal:
@@ -169,7 +187,9 @@ class Normal:
             "threshold": self.threshold,
             "cycles": self.cycles,
             "answered": self.answered,
-            "needed": conformal.needed(self.accepted),
+            "needed": conformal.needed(self.accepted, self.flagged),
+            "set_aside": {self.clean[index].name: name for index, name in self.aside},
+            "clean": [extremes.name for extremes in self.clean],
         }
         part = folder / "normal.safetensors.part"
         save_file({k: np.ascontiguousarray(v) for k, v in self._tensors().items()}, part)
@@ -278,8 +298,10 @@ def load(folder: Path) -> Normal:
             ),
         )
         clean = [
-            Extremes(row, bool(wrong), float(risk))
-            for row, wrong, risk in zip(t["maxima"], t["out_of_order"], t["risks"], strict=True)
+            Extremes(row, bool(wrong), float(risk), name)
+            for row, wrong, risk, name in zip(
+                t["maxima"], t["out_of_order"], t["risks"], about["clean"], strict=True
+            )
         ]
         return normal.calibrated(clean, about["accepted"], about["answered"])
     except NormalError:
