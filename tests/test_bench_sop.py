@@ -95,6 +95,12 @@ def test_an_alarm_of_long_before_the_fault_does_not_name_it():
     assert found["recall"] == {"hesitation": 0.0} and found["recall_any_kind"] == 1.0
 
 
+def test_the_wrong_part_may_be_named_before_it_is_taken_and_nothing_else_long_before():
+    early = [outcome(kind, [alarm(kind, 1.0)]) for kind in ("wrong_part", "foreign_object")]
+    assert figures(early)["recall"] == {"wrong_part": 1.0, "foreign_object": 0.0}
+    assert figures(early)["latency_s"] == {"wrong_part": 0.0}
+
+
 def test_a_stream_of_cycles_is_scored_by_the_cycle_that_is_shown():
     procedure = small_work.procedure()
     normal = learn(procedure, small_work.cycles(24), "random", 1)

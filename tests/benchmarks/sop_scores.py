@@ -28,7 +28,10 @@ has not been done, nobody can tell yet whether that will come late or never."""
 
 ORDER_FAULTS = ("wrong_order", "skipped_step", "repeated_step")
 EARLIEST_S = 5.0  # before a fault is visible, a warning belongs to it
-BEFORE_S = 2.0  # before it is visible, an alarm does: a hand that reaches for the wrong part
+BEFORE_S = 2.0  # before it is visible, an alarm does
+BEFOREHAND = ("wrong_part",)
+"""Faults that are visible when somebody does them, and whose cause lies in view from the beginning:
+the wrong screw in its bin. An alarm that names it there comes before the mistake, not too early."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +168,14 @@ def figures(outcomes: Sequence[Outcome]) -> dict:
 
 def _answer(outcome: Outcome) -> float | None:
     """How long after it was visible the fault was named [s], at least 0; None: never. An alarm of
-    long before is about something else."""
+    long before is about something else, but see BEFOREHAND."""
     visible_s = outcome.visible_s or 0.0
+    first_s = -np.inf if outcome.fault in BEFOREHAND else visible_s - BEFORE_S
     times = [
         since_s
         for alarm in outcome.alarms
         for kind, since_s in alarm.kinds
-        if kind in ANSWERS[outcome.fault] and since_s >= visible_s - BEFORE_S
+        if kind in ANSWERS[outcome.fault] and since_s >= first_s
     ]
     return max(0.0, min(times) - visible_s) if times else None
 

@@ -38,7 +38,7 @@ class AlarmError(ValueError):
 class AlarmRules:
     """Times of the alarm logic [s]."""
 
-    on_delay_s: float = 0.5
+    on_delay_s: float = 0.2
     off_delay_s: float = 2.0
     cause_window_s: float = 10.0
     longest_shelf_s: float = 8 * 3600.0

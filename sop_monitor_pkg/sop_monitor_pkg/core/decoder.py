@@ -29,7 +29,7 @@ class DecoderRules:
         beam: tokens that are worse than the best by more are dropped.
     """
 
-    margin: float = 8.0
+    margin: float = 12.0
     beam: float = 60.0
 
 
