@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import perception_pkg.core
 import torch
 import typer
@@ -23,12 +24,16 @@ from perception_pkg.core.defects import label
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
+from scipy.special import expit, logit
 from vjepa_world_model.training.loop import RunError
 
 from benchmarks.journal import Journal, fingerprint, source_fingerprint
 
 CPU = torch.device("cpu")
 WORK = Path("out/bench/defects")
+LARGER = 1.5  # times the usual area
+CERTAIN_PX = 10  # about as many as the smallest defects of the magnetic tiles have
+EVEN_SO = 1e-6  # the least chance that something is otherwise than the network is sure of
 TRAINING = (defect_config, defect_data, defect_training, unet)  # the code that decides it
 
 
@@ -93,13 +98,31 @@ def main(
 def measure(
     model: torch.nn.Module, samples: Sequence[Sample], kinds: Sequence[str], area_px: int
 ) -> list[dict]:
-    """Rows of `DefectScores` for these pictures; each is seen with its three mirror images."""
-    scores = DefectScores(kinds)
-    config = DefectConfig(tuple(kinds))
+    """Rows of `DefectScores` for these pictures; see `look`."""
+    scores, config = DefectScores(kinds), DefectConfig(tuple(kinds))
     for sample in samples:
-        maps, whole = defect_training.predict(model, sample.image, area_px, CPU, flips=True)
-        scores.add(sample.kind, sample.mask, label(maps, config.threshold, config.peak), whole)
+        maps, score = look(model, sample.image, area_px)
+        scores.add(sample.kind, sample.mask, label(maps, config.threshold, config.peak), score)
     return scores.rows
+
+
+def look(model: torch.nn.Module, image: np.ndarray, area_px: int) -> tuple[np.ndarray, float]:
+    """A picture, seen with its mirror images at the usual size and, for spots of a few pixels,
+    larger.
+
+    Returns:
+        float32 [1 + kinds, H, W], the mean of the probabilities at both sizes; and a score of any
+        defect, 0..1: the mean of the log-odds that the network gives the whole picture, at the size
+        it was trained for, and of its CERTAIN_PX most certain pixels at the larger one.
+    """
+    usual, larger = (
+        defect_training.predict(model, image, round(area_px * size), CPU, flips=True)
+        for size in (1.0, LARGER)
+    )
+    any_defect = larger[0][1:].sum(0, dtype=np.float64)
+    certain = np.partition(any_defect.ravel(), -CERTAIN_PX)[-CERTAIN_PX:].mean()
+    odds = logit(np.clip([usual[1], certain], EVEN_SO, 1.0 - EVEN_SO))
+    return (usual[0] + larger[0]) / 2, float(expit(odds.mean()))
 
 
 def show(console: Console, result: dict) -> None:

@@ -28,7 +28,7 @@ class DefectConfig:
     kinds: tuple[str, ...]
     area_px: int = 256 * 320
     threshold: float = 0.5
-    peak: float = 0.9
+    peak: float = 0.95
     image_threshold: float = 0.5
 
     def write(self, folder: Path) -> None:
