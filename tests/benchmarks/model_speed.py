@@ -6,6 +6,8 @@ the same weights; that both give the same numbers is checked first.
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from vjepa_bringup.quiet import quiet
 from vjepa_planner_pkg.core.planner import PlannerConfig, make_planner
@@ -46,7 +47,6 @@ _PEAK_S = 2.0
 _EFFICIENCY = 0.6  # of the peak, expected of a plain rollout when repetitions are chosen
 # Largest difference in features and energies: float32 adds in another order, bfloat16 rounds.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1}
-_WORTHWHILE = 1.2  # times the peak in fp32, from which bf16 is measured, too
 _COMPARED = 3  # sequences, each of two actions
 
 
@@ -127,11 +127,7 @@ def main(
     ] = "sim",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
     dtype: Annotated[
-        str,
-        typer.Option(
-            help="fp32, bf16 or auto: bf16 of published sizes on a GPU, else fp32, and on a CPU "
-            "that is faster in it bf16, too"
-        ),
+        str, typer.Option(help="fp32, bf16 or auto: bf16 of published sizes on a GPU, else fp32")
     ] = "auto",
     seconds: Annotated[float, typer.Option(min=0.1, help="time for each line of the table")] = 10.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's choice")] = 0,
@@ -149,21 +145,21 @@ def main(
     console = Console()
     if threads:
         torch.set_num_threads(threads)
-    limit = memory_limit_mib << 20 or None
-    measured: list[Figures] = []
     try:
-        while dtype:
-            model, need = prepare(size, device, dtype, compiled, limit, seed, console)
-            measured.append(measure(model, size, seconds, seed, need, compiled, console))
-            model_table.show(measured[-1], console)
-            dtype = "bf16" if dtype == "auto" and _faster_in_bf16(measured[-1]) else ""
+        model, need = prepare(
+            size, device, dtype, compiled, memory_limit_mib << 20 or None, seed, console
+        )
+        figures = measure(model, size, seconds, seed, need, compiled, console)
     except (CheckpointError, memory.MemoryTooSmall) as error:
         console.print(f"[red]bench model:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    model_table.show(figures, console)
     if file is not None:
-        first, *others = (figures.to_dict() for figures in measured)
-        write_json(file, first | {other["dtype"]: other for other in others})
-    if not all(figures.difference <= figures.tolerance for figures in measured):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.part")
+        part.write_text(json.dumps(figures.to_dict(), indent=1) + "\n")
+        os.replace(part, file)
+    if not figures.difference <= figures.tolerance:
         raise typer.Exit(1)
 
 
@@ -372,14 +368,6 @@ def _scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _actions(sequences: int, horizon: int, seed: int, device: torch.device) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return 0.05 * torch.randn(sequences, horizon, 7, generator=generator).to(device)
-
-
-def _faster_in_bf16(figures: Figures) -> bool:
-    """Whether figures in fp32 are of a CPU whose matrix products are faster in bf16."""
-    if figures.device != "cpu" or figures.dtype != "fp32":
-        return False
-    faster = peak_flops(torch.device("cpu"), torch.bfloat16, _PEAK_S) / figures.peak_flops
-    return faster > _WORTHWHILE
 
 
 def _word(dtype: torch.dtype) -> str:

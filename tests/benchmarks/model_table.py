@@ -27,8 +27,7 @@ def targets(figures: Figures) -> list[dict]:
     times = {plan.planner: plan.seconds for plan in figures.plans if not plan.cut}
     return [
         {
-            "what": "evaluations per second at horizon 2, ours to the plain one, on a CPU, "
-            + figures.dtype,
+            "what": "evaluations per second at horizon 2, ours to the plain one, on a CPU",
             "at_least": CPU_RATIO,
             "measured": ratio if on_cpu else None,
         },
