@@ -119,7 +119,7 @@ def test_times_that_the_procedure_fixes_are_watched(folder):
     work.do("glue", seconds=1.0)
     assert work.alarms() == [("too_fast", "glue")]
     work.finish()
-    work.do("glue", seconds=5.4)
+    work.do("glue", seconds=5.1)
     assert len(work.alarms()) == 1  # within the on-delay
     work.finish()
     work.do("glue", seconds=7.0)
