@@ -25,6 +25,11 @@ def needed(accepted: float, flagged: int = 0) -> int:
     return math.ceil((1.0 + flagged) / accepted - 1e-9) - 1
 
 
+def spare(cycles: int, accepted: float) -> int:
+    """How many of so many clean cycles, and the next one, may be flagged together."""
+    return math.floor((cycles + 1) * accepted + 1e-9)
+
+
 def threshold(maxima: np.ndarray, accepted: float) -> float:
     """The smallest threshold that a new clean cycle exceeds with at most this probability.
 
@@ -38,7 +43,7 @@ def threshold(maxima: np.ndarray, accepted: float) -> float:
     if not len(maxima) or not 0.0 < accepted < 1.0:
         raise ValueError(f"{len(maxima)} clean cycles, accepted rate {accepted}")
     ordered = np.sort(np.asarray(maxima, float))
-    rank = math.ceil((len(ordered) + 1) * (1.0 - accepted) - 1e-9)
+    rank = len(ordered) + 1 - spare(len(ordered), accepted)
     if rank <= len(ordered) and np.isfinite(ordered[rank - 1]):
         return float(ordered[rank - 1])
     finite = ordered[np.isfinite(ordered)]

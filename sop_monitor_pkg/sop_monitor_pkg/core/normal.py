@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -141,7 +140,7 @@ class Normal:
         maxima = np.stack([extremes.maxima for extremes in clean])
         wrong = np.array([extremes.out_of_order for extremes in clean])
         judged = np.flatnonzero(~wrong[: len(clean) - answered])
-        spare = math.floor(accepted * (len(clean) + 1) + 1e-9) - int(wrong.sum())
+        spare = conformal.spare(len(clean), accepted) - int(wrong.sum())
         found = conformal.wild(maxima[judged], list(LEAST.values()), spare)
         aside = tuple((int(judged[index]), SCORES[score]) for index, score in found)
         wrong[[index for index, _ in aside]] = True
