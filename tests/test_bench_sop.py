@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.sop_scores import (
     AlarmSeen,
@@ -15,12 +16,14 @@ from benchmarks.sop_scores import (
     figures,
     pos,
 )
-from benchmarks.sop_stream import stream
-from sop_monitor_pkg.core.learning import learn
+from benchmarks.sop_stream import stream, tracked
+from sop_monitor_pkg.core.learning import Example, learn
 from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.sightings import Sighting
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "sop_monitor_pkg" / "test"))
 import small_work  # noqa: E402
+from small_work import part  # noqa: E402
 
 
 def test_edit_score_and_order_similarity():
@@ -113,4 +116,18 @@ def test_a_stream_of_cycles_is_scored_by_the_cycle_that_is_shown():
     assert kinds == [[], ["wrong_order"], ["skipped"], []]
     for cycle, example in zip(followed, examples, strict=True):
         for found, truth in zip(cycle.steps, example.segments, strict=True):
-            assert found.begin_s == pytest.approx(truth.begin_s, abs=0.5)
+            # The first moments of a cycle have not been learned; see `evidence.settled`.
+            late_s = 0.5 + (normal.motion_s if truth.begin_s == 0.0 else 0.0)
+            assert found.begin_s == pytest.approx(truth.begin_s, abs=late_s)
+
+
+def test_tracks_go_on_from_cycle_to_cycle_where_a_part_lies_as_one_did():
+    def seen(*parts):
+        latents, times = np.zeros((1, 1), np.float32), np.zeros(1)
+        return Example("", latents, times, None, (Sighting(0.0, tuple(parts)),))
+
+    here, there = (0.1, 0.1), (0.7, 0.1)
+    first = seen(part("nut", 1, *here), part("cap", 2, *there), part("nut", -1, *there))
+    second = seen(part("nut", 1, 0.12, 0.1), part("nut", 2, *there), part("nut", -1, *here))
+    numbers = [[p.track for p in e.sightings[0].parts] for e in tracked([first, second])]
+    assert numbers == [[1, 2, -1], [1, 3, -1]]

@@ -10,7 +10,7 @@ import small_work
 from small_work import PROCEDURE, STEPS, cycle, part, raised, steps
 from sop_monitor_pkg.core import learning, places, scene
 from sop_monitor_pkg.core.evidence import Evidence
-from sop_monitor_pkg.core.follower import CycleFollower
+from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.places import PlaceWatch
@@ -204,4 +204,40 @@ def test_eyes_that_have_gone_silent_say_nothing(known):
     dead.see(example.sightings[0].parts, 0.0)
     for latent, time_s in zip(example.latents, example.times_s):
         alone, stale = blind.look(latent, time_s), dead.look(latent, time_s)
-        assert np.array_equal(alone, stale) == (time_s > 2.0)
+        says_nothing = time_s < known.motion_s or time_s > 2.0
+        assert np.array_equal(alone, stale) == says_nothing
+
+
+def test_the_first_moments_of_a_recording_say_nothing(known):
+    """Nobody knows what has come before: the cut is no part of the work, live there is none."""
+    evidence = Evidence(PROCEDURE, known)
+    example = cycle(seed=34)
+    silent = []
+    for latent, time_s in zip(example.latents, example.times_s):
+        fits = evidence.look(latent, time_s)
+        silent.append(not fits.any() and evidence.waiting < 0.0)
+    first = int(np.searchsorted(example.times_s, known.motion_s))
+    assert all(silent[:first]) and not any(silent[first:])
+
+
+@pytest.mark.parametrize("risk, told", [(0.2, [Kind.DROPPED_PART]), (0.9, [])])
+def test_what_a_step_out_of_order_has_moved_is_not_dropped(known, risk, told):
+    follower = CycleFollower(PROCEDURE, known, opened=("take", 0.0))
+    nut = part("nut_m3", 3, 0.2, 0.8)
+    for time_s in np.arange(1.0, 4.0, 0.2):
+        follower.look(np.zeros(small_work.WIDTH, np.float32), time_s)
+        follower._risk = risk  # what the decoder doubts is another matter
+        seen = follower.see(Sighting(float(time_s), (nut,)))
+    assert [score.kind for score in seen.scores if score.kind in Kind] == told
+
+
+def test_standing_still_counts_from_when_the_work_goes_on(known):
+    """In the last step nobody has to move, and the next piece is not late for it."""
+    follower, example = CycleFollower(PROCEDURE, known), cycle(seed=36)
+    end_s = float(example.times_s[-1])
+    for latent, time_s in zip(example.latents, example.times_s):
+        follower.look(latent, time_s)
+    follower._evidence.change = np.zeros(small_work.WIDTH)
+    goes_on, seen = replace(follower.belief, path=(*follower.belief.path, (0, end_s))), Seen()
+    follower._score_time(goes_on, end_s + 1.2, seen)
+    assert [score.value for score in seen.scores if score.name == "still"] == [0.0]

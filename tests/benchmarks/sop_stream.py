@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import bisect
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 from sop_monitor_pkg.core.alarm_book import AlarmBook, Change
 from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, Event, StepBegun
 from sop_monitor_pkg.core.journal import Journal
@@ -17,12 +20,13 @@ from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.phases import Segment
 from sop_monitor_pkg.core.procedure import Procedure
-from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.sightings import SeenPart, Sighting
 
 from benchmarks.sop_scores import AlarmSeen
 
 START_NS = 10**18
 PAUSE_S = 0.2  # from the last picture of a cycle to the first of the next
+SAME = 0.03  # so near to where its class was seen last, a part is taken for the same [widths]
 
 
 @dataclass
@@ -52,9 +56,33 @@ def stream(procedure: Procedure, normal: Normal, examples: Sequence[Example]) ->
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.db")
         try:
-            return _Stream(procedure, normal, examples, journal).run()
+            return _Stream(procedure, normal, tracked(examples), journal).run()
         finally:
             journal.close()
+
+
+def tracked(examples: Sequence[Example]) -> list[Example]:
+    """With the numbers of tracks that one tracker for all of them gives: each recording has its
+    own from 1 on, whereas live a track goes on where a part lies as one did in the last picture."""
+    fresh, last, found = count(1), list[SeenPart](), []
+    for example in examples:
+        numbers: defaultdict[int, int] = defaultdict(lambda: next(fresh))
+        numbers[-1] = -1  # no track
+        first = next((s.parts for s in example.sightings if s.parts is not None), ())
+        numbers |= {p.track: old.track for p in first for old in last if _same(p, old)}
+        sightings = []
+        for sighting in example.sightings:
+            if sighting.parts is not None:
+                last = [replace(p, track=numbers[p.track]) for p in sighting.parts]
+                sighting = replace(sighting, parts=tuple(last))
+            sightings.append(sighting)
+        found.append(replace(example, sightings=tuple(sightings)))
+    return found
+
+
+def _same(part: SeenPart, old: SeenPart) -> bool:
+    apart = np.hypot(*np.subtract(part.centre, old.centre))
+    return min(part.track, old.track) >= 0 and part.name == old.name and bool(apart <= SAME)
 
 
 class _Stream:

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from sop_monitor_pkg.core.phases import NO_STATE, STATES_PER_STEP
+from sop_monitor_pkg.core.phases import NO_STATE, PHASES, STATES_PER_STEP
 
 COMPONENTS = 320  # of the PCA; small differences tell movements apart
 _FOR_EACH = 8  # latents that a component needs
@@ -29,7 +29,8 @@ class Appearance:
     """
     Attributes:
         mean: float32 [D] and basis: float32 [D, K], from latents to the space of the states.
-        centres: float32 [N, K]; NaN for a state that was never seen.
+        centres: float32 [N, K]; of a phase that was never seen, that of the phase after it; NaN
+            where that is no help either.
         memory: float32 [M, K], latents of normal work, and memory_states: int64 [M], their states.
     """
 
@@ -90,7 +91,9 @@ def learn(latents: np.ndarray, states: np.ndarray, count: int, seed: int = 0) ->
     lda.fit(reduced, states)
     kept = min(len(lda.classes_) - 1, reduced.shape[1])
     scalings = lda.scalings_[:, :kept]
-    basis = (pca.components_.T / np.sqrt(pca.explained_variance_) @ scalings).astype(np.float32)
+    spread = np.sqrt(pca.explained_variance_)
+    spread = np.maximum(spread, np.finfo(spread.dtype).eps)  # as PCA itself does
+    basis = (pca.components_.T / spread @ scalings).astype(np.float32)
     mean = pca.mean_.astype(np.float32)
     points = (latents - mean) @ basis
     centres = np.full((count, kept), np.nan, np.float32)
@@ -103,4 +106,7 @@ def learn(latents: np.ndarray, states: np.ndarray, count: int, seed: int = 0) ->
         chosen = rng.permutation(len(mine))[:KEPT_PER_STATE]
         memory.append(mine[chosen])
         memory_states.append(np.full(len(chosen), state))
+    for state in reversed(range(count - 1)):
+        if state % STATES_PER_STEP < PHASES - 1 and np.isnan(centres[state]).any():
+            centres[state] = centres[state + 1]
     return Appearance(mean, basis, centres, np.concatenate(memory), np.concatenate(memory_states))

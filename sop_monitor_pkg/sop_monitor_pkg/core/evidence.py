@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from sop_monitor_pkg.core.scene import SceneWatch
 from sop_monitor_pkg.core.sightings import SeenPart
 
 _WAITING = 0.9  # of the log-likelihood of no state: nothing has begun
+_AT_FIRST = -1.0  # the same while no picture tells anything: recordings begin with the work
 _STALE_S = 2.0  # what the eyes saw longer ago says nothing about this picture
 
 
@@ -28,6 +30,7 @@ class Evidence:
         self._motion = Motion(normal.motion_s)
         self._scene = SceneWatch(normal.places.classes, procedure.parts)
         self._seen_s = -np.inf  # when the eyes looked last
+        self._begun_s = np.inf  # time of the first latent
         self.waiting = 0.0
         """Log-likelihood of the last picture when no step has begun."""
         self.change = self.point = np.zeros(0, np.float32)
@@ -42,6 +45,7 @@ class Evidence:
         """Takes a latent, float32 [D]; returns float64 [N], the fit of each state."""
         normal = self._normal
         self.change = self._motion.take(latent, time_s)
+        self._begun_s = min(self._begun_s, time_s)
         point = normal.motions.project(self.change[None])
         fits = normal.motions.fits(point, normal.temper)[0]
         self.waiting = _WAITING * normal.motions.of_none(normal.temper)
@@ -52,6 +56,9 @@ class Evidence:
                 fits = fits + normal.scenes.fits(seen, normal.temper)[0]
                 self.waiting += _WAITING * normal.scenes.of_none(normal.temper)
         self.point = point[0]
+        if not settled(time_s, self._begun_s, normal.motion_s):
+            self.waiting = _AT_FIRST
+            return np.zeros_like(fits)
         return fits
 
 
@@ -69,6 +76,12 @@ class Motion:
         while len(recent) > 1 and recent[1][0] <= time_s - self._motion_s + 1e-6:
             recent.popleft()
         return vector - recent[0][1]
+
+
+def settled(times_s: Any, begun_s: float, motion_s: float) -> Any:
+    """Whether a recording that has begun at `begun_s` tells at these times [s] how things change:
+    in its first moments nobody knows what has come before."""
+    return times_s - begun_s > motion_s - 1e-6
 
 
 def changes(vectors: np.ndarray, times_s: np.ndarray, motion_s: float) -> np.ndarray:

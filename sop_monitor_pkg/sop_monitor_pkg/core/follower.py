@@ -30,6 +30,7 @@ _PLACES = {
     Kind.FOREIGN_OBJECT: "foreign",
 }
 _CHANCES = 3  # answers of the probe that are averaged
+_RISKY = 0.5  # so likely a step out of order, what lies where it should not is put down to it
 _LOOKS = 3  # for a part, before it is missing
 _SURFACE_S, _SURFACES = 0.75, 3  # time and pictures that a surface looks defective in, at least
 
@@ -95,6 +96,7 @@ class CycleFollower:
         self._evidence = Evidence(procedure, normal)
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
+        self._risk = 0.0  # see Outlook
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
         self._surfaces: dict[str, deque[tuple[float, float]]] = {}  # times and scores
         self._moved_s: float | None = None
@@ -106,6 +108,7 @@ class CycleFollower:
         self._told: list[tuple[int, float]] = []
         self._lengths: list[tuple[int, float]] = []  # of the steps that have ended
         self.belief: Belief | None = None
+        self._opened = opened is not None
         if opened is not None:
             step, begin_s = self._steps.index(opened[0]), opened[1]
             self._decoder.begin(step, begin_s)
@@ -179,6 +182,9 @@ class CycleFollower:
         step, begin_s = self._told[-1]
         name = self._steps[step]
         length_s = max(0.0, time_s - begin_s)
+        if self._opened and not self._lengths:
+            # Nobody has learned how a cycle looks in its first moments: it is known a little late.
+            length_s += self._normal.motion_s
         pace = self._pace()
         deviation = self._normal.tempo.deviation(step, length_s, pace)
         title = self._procedure.by_name[name].title
@@ -196,6 +202,7 @@ class CycleFollower:
         name = self._steps[running]
         seen.looked |= {"slow", "still"}
         if not self._told or self._procedure.may_end([self._steps[s] for s, _ in belief.path]):
+            self._moved_s = None  # standing still counts from when work goes on
             return
         pace = self._pace()
         deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
@@ -219,18 +226,19 @@ class CycleFollower:
 
     def _look_ahead(self, belief: Belief, seen: Seen) -> None:
         """The mean of the last few answers of the probe, and the decoder's doubts."""
+        self._risk = 0.0
         self._points.append(self._evidence.point)
         self._chances.append(self._normal.anticipator.next_step(np.stack(self._points)))
         if not self._told or self.is_over:
             return
         done = [name for name, _ in self.told]
         allowed = {self._steps.index(step.name) for step in self._procedure.next_steps(done)}
-        risk = sum(p for step, p in belief.begun.items() if step not in allowed)
+        self._risk = float(sum(p for step, p in belief.begun.items() if step not in allowed))
         chances = np.mean(self._chances, axis=0)
         for step, p in belief.begun.items():  # what has begun is no longer to be guessed
             chances[step] = max(chances[step], p)
         best = int(chances.argmax())
-        seen.outlook = Outlook(self._steps[best], float(chances[best]), float(risk))
+        seen.outlook = Outlook(self._steps[best], float(chances[best]), self._risk)
 
     def _score_novelty(self, state: int, point: np.ndarray, time_s: float, seen: Seen) -> None:
         # What moves at first is the change of pieces; in the last step, the next may come any time.
@@ -264,8 +272,10 @@ class CycleFollower:
         if self.is_over:
             first = [step.name for step in self._procedure.next_steps([])]
         near |= {self._steps.index(step) for step in first}  # it may be the next cycle's beginning
+        if self._opened and sighting.time_s < self._told[0][1] + self._normal.motion_s:
+            near |= {self._steps.index(step) for step in self._procedure.last_steps}  # or not yet
         if self.belief is not None:
-            near.add(self.belief.state // STATES_PER_STEP)
+            near |= {step for step, _ in self.belief.path[len(self._told) :]}  # begun, not told yet
             if self.belief.state % STATES_PER_STEP >= PHASES - 1:  # the next may have begun
                 done = [step for step, _ in self.told]
                 near |= {self._steps.index(s.name) for s in self._procedure.next_steps(done)}
@@ -275,6 +285,8 @@ class CycleFollower:
         for item in self._places.take(sighting, sorted(near)):
             kind = self._kind_of(item)
             if kind is None or kind in told:
+                continue
+            if kind is Kind.DROPPED_PART and self._risk > _RISKY:
                 continue
             told.add(kind)
             reason = f"{item.name} where it never is in a correct cycle"

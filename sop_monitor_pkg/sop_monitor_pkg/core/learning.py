@@ -10,7 +10,7 @@ import numpy as np
 
 from sop_monitor_pkg.core import anticipation, appearance, conformal, places, scene, tempo
 from sop_monitor_pkg.core.decoder import Decoder
-from sop_monitor_pkg.core.evidence import Evidence, changes
+from sop_monitor_pkg.core.evidence import Evidence, changes, settled
 from sop_monitor_pkg.core.extremes import ExtremesWatch
 from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.normal import Extremes, Normal
@@ -177,7 +177,7 @@ def _base(
     """
     steps = tuple(procedure.by_name)
     segments = [example.segments or () for example in examples]
-    states = np.concatenate([states_of(s, e.times_s, steps) for s, e in zip(segments, examples)])
+    states = np.concatenate([_states(e, steps) for e in examples])
     count = len(steps) * STATES_PER_STEP
     motions = [changes(e.latents, e.times_s, MOTION_S) for e in examples]
     features = [np.hstack([e.latents, motion]) for e, motion in zip(examples, motions)]
@@ -207,6 +207,13 @@ def _base(
         anticipator=_anticipator(examples, points, steps, foresees),
         lengths=_lengths(segments, steps),
     )
+
+
+def _states(example: Example, steps: Sequence[str]) -> np.ndarray:
+    """State of each picture, int64 [T]; NO_STATE also while nobody knows what has come before."""
+    states = states_of(example.segments or (), example.times_s, steps)
+    known = settled(example.times_s, example.times_s[0], MOTION_S)
+    return np.where(known, states, NO_STATE)
 
 
 def _anticipator(
