@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,9 @@ def test_tracks_go_on_from_cycle_to_cycle_where_a_part_lies_as_one_did():
     second = seen(part("nut", 1, 0.12, 0.1), part("nut", 2, *there), part("nut", -1, *here))
     numbers = [[p.track for p in e.sightings[0].parts] for e in tracked([first, second])]
     assert numbers == [[1, 2, -1], [1, 3, -1]]
+
+
+def test_a_mistake_of_the_order_may_be_named_from_its_first_movement_on():
+    slow = outcome("repeated_step", [alarm("repeated", 7.0)])  # visible at 10 s
+    found = figures([replace(slow, begun_s=7.5), slow])
+    assert found["recall"] == {"repeated_step": 0.5}

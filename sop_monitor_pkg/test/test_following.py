@@ -14,7 +14,7 @@ from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.places import PlaceWatch
-from sop_monitor_pkg.core.sightings import UNKNOWN, Sighting
+from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
 
 
@@ -220,15 +220,28 @@ def test_the_first_moments_of_a_recording_say_nothing(known):
     assert all(silent[:first]) and not any(silent[first:])
 
 
-@pytest.mark.parametrize("risk, told", [(0.2, [Kind.DROPPED_PART]), (0.9, [])])
-def test_what_a_step_out_of_order_has_moved_is_not_dropped(known, risk, told):
+@pytest.mark.parametrize(
+    "risk, on, told",
+    [(0.2, True, [Kind.DROPPED_PART]), (0.9, False, [Kind.DROPPED_PART]), (0.9, True, [])],
+)
+def test_what_a_step_out_of_order_has_put_together_is_not_dropped(known, risk, on, told):
     follower = CycleFollower(PROCEDURE, known, opened=("take", 0.0))
-    nut = part("nut_m3", 3, 0.2, 0.8)
+    nut, plate = part("nut_m3", 3, 0.2, 0.8), SeenPart("plate", 4, (0.1, 0.7, 0.3, 0.9))
     for time_s in np.arange(1.0, 4.0, 0.2):
         follower.look(np.zeros(small_work.WIDTH, np.float32), time_s)
         follower._risk = risk  # what the decoder doubts is another matter
-        seen = follower.see(Sighting(float(time_s), (nut,)))
-    assert [score.kind for score in seen.scores if score.kind in Kind] == told
+        seen = follower.see(Sighting(float(time_s), (nut, plate) if on else (nut,)))
+    kinds = [score.kind for score in seen.scores]
+    assert [kind for kind in kinds if kind is Kind.DROPPED_PART] == told
+
+
+def test_a_part_that_stands_still_near_its_place_is_held_and_not_dropped(known):
+    for x, dropped in ((0.22, False), (0.3, True)):
+        follower = CycleFollower(PROCEDURE, known, opened=("take", 0.0))
+        for time_s in np.arange(1.0, 4.0, 0.2):
+            follower.look(np.zeros(small_work.WIDTH, np.float32), time_s)
+            seen = follower.see(Sighting(float(time_s), (part("nut_m3", 3, x, 0.2),)))
+        assert any(s.name == "dropped" and s.value > 0.0 for s in seen.scores) == dropped
 
 
 def test_standing_still_counts_from_when_the_work_goes_on(known):

@@ -231,6 +231,7 @@ def _truth(cycle: CycleRecording) -> dict:
     return {
         "fault": faults[0]["kind"] if faults else "",
         "visible_s": faults[0]["visible_s"] if faults else None,
+        "begun_s": faults[0]["begin_s"] if faults else np.inf,
         "complete_s": faults[0]["end_s"] if faults else np.inf,
         "truth": tuple(cycle.segments or ()),
     }

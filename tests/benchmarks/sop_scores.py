@@ -48,7 +48,8 @@ class Outcome:
 
     Attributes:
         fault: of the station; empty: a clean cycle. visible_s: from when it can be seen.
-        complete_s: when it was done: the end of the step in which it shows.
+        begun_s, complete_s: when it was done, from its cause to the end of the step in which it
+            shows.
         length_s: of the cycle.
         truth, found: its steps, and those that were told. told_s: when.
         warned_s: when a mistake of the order seemed to come next.
@@ -65,6 +66,7 @@ class Outcome:
     alarms: tuple[AlarmSeen, ...] = field(default=())
     level: float = 0.0
     warned_s: tuple[float, ...] = ()
+    begun_s: float = np.inf
     complete_s: float = np.inf
 
 
@@ -171,6 +173,8 @@ def _answer(outcome: Outcome) -> float | None:
     long before is about something else, but see BEFOREHAND."""
     visible_s = outcome.visible_s or 0.0
     first_s = -np.inf if outcome.fault in BEFOREHAND else visible_s - BEFORE_S
+    if outcome.fault in ORDER_FAULTS:  # the wrong step shows from its first movement on
+        first_s = min(first_s, outcome.begun_s - BEFORE_S)
     times = [
         since_s
         for alarm in outcome.alarms

@@ -30,7 +30,7 @@ _PLACES = {
     Kind.FOREIGN_OBJECT: "foreign",
 }
 _CHANCES = 3  # answers of the probe that are averaged
-_RISKY = 0.5  # so likely a step out of order, what lies where it should not is put down to it
+_RISKY = 0.5  # so likely a step out of order, it has put together what never is at this time
 _LOOKS = 3  # for a part, before it is missing
 _SURFACE_S, _SURFACES = 0.75, 3  # time and pictures that a surface looks defective in, at least
 
@@ -286,13 +286,14 @@ class CycleFollower:
             kind = self._kind_of(item)
             if kind is None or kind in told:
                 continue
-            if kind is Kind.DROPPED_PART and self._risk > _RISKY:
+            if kind is Kind.DROPPED_PART and item.covered and self._risk > _RISKY:
                 continue
             told.add(kind)
             reason = f"{item.name} where it never is in a correct cycle"
             if kind is Kind.WRONG_PART:
                 reason = f"{item.name} in the place of {item.belongs}"
-            seen.scores.append(Score(_PLACES[kind], item.weight, kind, name, reason))
+            value = item.dropped if kind is Kind.DROPPED_PART else item.weight
+            seen.scores.append(Score(_PLACES[kind], value, kind, name, reason))
         for region, score in (sighting.scores or {}).items():
             last = self._surfaces.setdefault(region, deque())
             last.append((sighting.time_s, score))

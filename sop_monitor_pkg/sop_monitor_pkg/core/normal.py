@@ -27,7 +27,7 @@ LEAST = {
     "fast": 0.5,
     "still": 0.3,  # s
     "strange": 0.5,  # of the projection, in which a state's latents have unit covariance
-    "dropped": 0.05,  # picture widths x s
+    "dropped": 0.035,  # picture widths x s
     "swapped": 0.05,
     "foreign": 0.2,
     "surface": 0.1,  # probability

@@ -23,6 +23,7 @@ _USUAL = 0.3  # in this share of cycles a class must have been seen, to be one t
 _OFTEN = 5  # sightings in a cycle: what is taken for something else now and then has not been seen
 _LEARNED_S = 0.3  # places of parts that have lain there for so long are normal
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
+_CARRIED = 0.03  # so far from its normal places it may be held
 _SAME = 0.03  # so near to a normal place of another class, a part is in its place
 
 
@@ -34,12 +35,14 @@ class Misplaced:
         names: the classes it may be. distance: from a normal place [picture widths].
         belongs: a class that is normally there; empty: none.
         rests_s: how long it has lain there, up to _LONGEST_S.
+        covered: whether its centre is on, or under, something larger.
     """
 
     names: tuple[str, ...]
     distance: float
     belongs: str = ""
     rests_s: float = 0.0
+    covered: bool = False
 
     @property
     def name(self) -> str:
@@ -51,6 +54,12 @@ class Misplaced:
         """How far, for how long [picture widths x s]: what the eyes take for something for a
         moment weighs less than what is there."""
         return self.distance * self.rests_s
+
+    @property
+    def dropped(self) -> float:
+        """The same as far as it is not held: where people carry it, a part may stand still for a
+        while."""
+        return max(0.0, self.distance - _CARRIED) * self.rests_s
 
 
 @dataclass(frozen=True)
@@ -97,11 +106,23 @@ class PlaceWatch:
         if sighting.parts is None:
             return []
         found = [
-            replace(self._places.misplaced(part, steps), rests_s=min(rests_s, _LONGEST_S))
+            replace(
+                self._places.misplaced(part, steps),
+                rests_s=min(rests_s, _LONGEST_S),
+                covered=any(_covers(other, part) for other in sighting.parts),
+            )
             for part, rests_s in self._rests.take(sighting.parts, sighting.time_s)
             if rests_s >= LASTING_S
         ]
         return sorted(found, key=lambda item: -item.weight)
+
+
+def _covers(one: SeenPart, other: SeenPart) -> bool:
+    """Whether the box of `one` is the larger and holds the centre of the other."""
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = one.box, other.box
+    x, y = other.centre
+    larger = (x1 - x0) * (y1 - y0) > (u1 - u0) * (v1 - v0)
+    return larger and x0 < x < x1 and y0 < y < y1
 
 
 def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int = 0) -> Places:
