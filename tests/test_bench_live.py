@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 from benchmarks import live
+from benchmarks.live_cycles import CycleEar
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -79,10 +80,43 @@ def test_a_missed_target_is_in_the_file_and_the_exit_code(tmp_path, monkeypatch)
     monkeypatch.setattr(live, "learned", lambda *_: (tmp_path, tmp_path))
     file = tmp_path / "live.json"
     for rate_hz, code in ((10.0, 0), (9.0, 1)):
-        monkeypatch.setattr(live, "watch", lambda *_, r=rate_hz: (run(rate_hz=r), 3))
+        monkeypatch.setattr(live, "watch", lambda *_, r=rate_hz: (run(rate_hz=r), CycleEar()))
         app = typer.Typer()
         app.command()(live.main)
         result = CliRunner().invoke(app, ["--json", str(file)])
         assert result.exit_code == code, result.output
         written = json.loads(file.read_text())["targets"]
         assert all(target["met"] for target in written) == (not code)
+
+
+def test_alarms_are_held_against_what_the_station_did():
+    ear = CycleEar()
+    second = 10**9
+
+    def film(number: int, begin_s: float, *faults: str) -> None:
+        for time_s in (begin_s, begin_s + 9.8):
+            frame = {"about": "frame", "cycle": number, "stamp_ns": round(time_s * second)}
+            ear.truth(json.dumps(frame))
+        end = {"about": "cycle_end", "cycle": number, "faults": [{"kind": k} for k in faults]}
+        ear.truth(json.dumps(end))
+
+    for number, faults in enumerate(
+        [(), (), ("skipped_step",), (), ("hesitation",), ("too_fast",)]
+    ):
+        film(number, 10.0 * number, *faults)
+    ear.truth(json.dumps({"about": "frame", "cycle": 6, "stamp_ns": 60 * second}))
+    ear.alarm(1, 5 * second, "defect")  # of a cycle not seen whole
+    ear.alarm(2, 30 * second + 1, "skipped")  # told when the next had begun
+    ear.alarm(3, 35 * second, "label")  # in a correct one
+    ear.alarm(4, 45 * second, "dropped_part")
+    ear.alarm(4, 45 * second, "hesitating")
+    ear.alarm(5, 47 * second, "label")
+    found = ear.verdict()
+    assert (found.clean, found.flagged) == (2, 1)
+    assert (found.faulty, found.named, found.single, found.stray) == (3, 2, 1, 1)
+    assert found.wrong == [
+        "cycle 3, correct: label",
+        "cycle 4, hesitation: dropped_part, then hesitating; label",
+        "cycle 5, too_fast: nothing",
+    ]
+    assert ear.raised == 5 and "2 named rightly" in str(found)

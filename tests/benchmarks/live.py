@@ -1,6 +1,6 @@
 """`./run bench live`: station, eyes and monitor together, for as long as a shift if need be.
 
-Does what the nodes say keep up with the camera, does its delay grow, does memory?
+Does what the nodes say keep up with the camera, does its delay grow, does memory? And is it right?
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import rclpy
 import typer
 from node_kit.qos import RELIABLE, SENSOR
+from node_kit.stamps import stamp_ns
 from node_kit.testing import free_port, isolated_domain
 from perception_pkg.core.model_folder import write_json
 from perception_pkg.perceive import MODELS
@@ -28,11 +29,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 from vjepa_bringup.xml_launcher import Launch
 from vjepa_interfaces.msg import Alerts, Defects, Detections, Outlook, Texts
 from vjepa_world_model.stored import SHIPPED
 
 from benchmarks.filming import record
+from benchmarks.live_cycles import CycleEar
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.sop import LEARN, WORK
 from benchmarks.sop_reading import Models, perceive
@@ -79,13 +82,16 @@ def main(
     console = Console()
     with ending_plainly(console, "bench live"):
         recording, normal = learned(seed, workers, console)
-        windows, alarms = watch(recording, normal, seed, faulty_share, minutes, console)
+        windows, heard = watch(recording, normal, seed, faulty_share, minutes, console)
     asked = targets(windows)
     show(console, windows)
     show_targets(console, asked)
     first, last = windows[0], windows[-1]
     growth = {name: last.memory_mib[name] - first.memory_mib[name] for name in last.memory_mib}
-    console.print(f"alarms raised: {alarms}", highlight=False)
+    verdict = heard.verdict()
+    console.print(f"alarms raised: {heard.raised}. {verdict}", highlight=False)
+    for line in verdict.wrong:
+        console.print(f"  {line}", highlight=False)
     write_json(
         json,
         {
@@ -96,7 +102,8 @@ def main(
             "targets": asked,
             "windows": [asdict(window) for window in windows],
             "memory_growth_mib": growth,
-            "alarms": alarms,
+            "alarms": heard.raised,
+            "cycles": verdict.as_json(),
         },
     )
     console.print(f"written to {json}", highlight=False, soft_wrap=True)
@@ -125,8 +132,8 @@ def watch(
     faulty_share: float,
     minutes: float,
     console: Console,
-) -> tuple[list[Window], int]:
-    """What was seen in each window, and how many alarms were raised.
+) -> tuple[list[Window], CycleEar]:
+    """What was seen in each window, and what was said of the cycles.
 
     Raises:
         RuntimeError: a node ended, or they did not start.
@@ -156,7 +163,7 @@ def watch(
     try:
         for launch in launches:
             launch.start()
-        return _windows(launches, ear, executor, minutes, console), ear.raised
+        return _windows(launches, ear, executor, minutes, console), ear.cycles
     finally:
         for launch in launches:
             launch.stop()
@@ -171,18 +178,22 @@ class Ear:
     def __init__(self, node: Node):
         self.node = node
         self.delays_s: dict[str, list[float]] = defaultdict(list)
-        self.raised = 0
+        self.cycles = CycleEar()
         for topic, (kind, qos) in TOPICS.items():
             node.create_subscription(kind, topic, lambda m, t=topic: self._hear(t, m), qos)
-        node.create_subscription(Alerts, "sop/alerts", self._count, RELIABLE)
+        node.create_subscription(Alerts, "sop/alerts", self._hear_alarms, RELIABLE)
+        node.create_subscription(
+            String, "station/truth", lambda m: self.cycles.truth(m.data), RELIABLE
+        )
 
     def _hear(self, topic: str, message: Any) -> None:
         stamp = message.header.stamp
         now_s = 1e-9 * self.node.get_clock().now().nanoseconds
         self.delays_s[topic].append(now_s - stamp.sec - 1e-9 * stamp.nanosec)
 
-    def _count(self, message: Alerts) -> None:
-        self.raised = max([self.raised, *(alert.number for alert in message.alerts)])
+    def _hear_alarms(self, message: Alerts) -> None:
+        for alert in (*message.alerts, *message.changed):
+            self.cycles.alarm(alert.number, stamp_ns(alert.header.stamp), alert.kind)
 
 
 def _windows(
