@@ -62,7 +62,7 @@ def test_picture_calibration_and_truth_belong_together(ros):
 
 
 def test_the_fault_that_is_asked_for_comes_in_the_next_cycle_and_once(ros):
-    node = ros.start(StationNode, seed=4)
+    node = ros.start(StationNode, seed=4, first_cycle=7)
     told = ros.collect(String, "station/truth", RELIABLE)
     results = node.set_parameters(
         [
@@ -72,15 +72,16 @@ def test_the_fault_that_is_asked_for_comes_in_the_next_cycle_and_once(ros):
     )
     assert all(result.successful for result in results)
     skip_to_the_end(node)
-    ros.wait_for(lambda: node.next_index == 2, "the next cycle")
+    ros.wait_for(lambda: node.next_index == 9, "the next cycle")
     assert [fault.kind for fault in node.cycle.plan.faults] == ["defective_part"]
     assert node.cycle.plan.defect.kind == "crack"
     assert node.get_parameter("next_fault").value == node.p.next_fault == ""
     skip_to_the_end(node)
-    ros.wait_for(lambda: node.next_index == 3, "the cycle after it")
+    ros.wait_for(lambda: node.next_index == 10, "the cycle after it")
     assert node.cycle.plan.faults == ()
     ros.wait_for(lambda: len(truths(told, "cycle_end")) == 2, "the truth of both cycles")
     first, second = truths(told, "cycle_end")
+    assert (first["cycle"], second["cycle"]) == (7, 8)
     assert first["clean"] and not second["clean"]
     assert [fault["kind"] for fault in second["faults"]] == ["defective_part"]
 

@@ -9,6 +9,7 @@ import pytest
 import small_work
 from small_work import PROCEDURE, STEPS, cycle, part, raised, steps
 from sop_monitor_pkg.core import learning, places, scene
+from sop_monitor_pkg.core.events import StepBegun
 from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.kinds import Kind
@@ -254,3 +255,16 @@ def test_standing_still_counts_from_when_the_work_goes_on(known):
     goes_on, seen = replace(follower.belief, path=(*follower.belief.path, (0, end_s))), Seen()
     follower._score_time(goes_on, end_s + 1.2, seen)
     assert [score.value for score in seen.scores if score.name == "still"] == [0.0]
+
+
+def test_no_probability_is_above_one(known):
+    """Sums of probabilities round to more than 1, and the monitor refuses an event that says so."""
+    for seed in range(6):
+        follower = CycleFollower(PROCEDURE, known)
+        for time_s, what in learning.in_order(cycle(seed=seed)):
+            seen = follower.take(what, time_s)
+            begun = [e.probability for e in seen.events if isinstance(e, StepBegun)]
+            belief, outlook = follower.belief, seen.outlook
+            believed = [belief.probability] if belief else []
+            expected = [outlook.risk, outlook.probability] if outlook else []
+            assert max([*begun, *believed, *expected], default=0.0) <= 1.0

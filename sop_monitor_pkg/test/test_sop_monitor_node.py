@@ -190,6 +190,12 @@ def test_an_event_that_makes_no_sense_is_refused_and_the_node_goes_on(decoder):
     decoder.wait_for_alert("wrong_order")
     assert decoder.alerts[-1].entry == 1
 
+    def told():
+        found = [s for array in decoder.diagnostics for s in array.status]
+        return [s for s in found if s.name == "sop_monitor: events" and "4 refused" in s.message]
+
+    decoder.ros.wait_for(told, "/diagnostics to say that events were refused")
+
 
 @pytest.mark.parametrize(
     ("parameters", "words"),

@@ -48,6 +48,7 @@ TOPICS = {
     "texts": (Texts, RELIABLE),
     "sop/outlook": (Outlook, SENSOR),
 }
+FIRST_CYCLE = 30_000  # none that was learned from
 START_S = 120.0
 WINDOWS = 6  # of the run, to compare its beginning with its end
 # What is asked for. Camera, detector and defect node are set to 10 Hz.
@@ -152,7 +153,7 @@ def watch(
             "web_port": free_port(),
         },
         "perception": {"regions": recording / "station.json"},
-        "station": {"seed": seed, "faulty_share": faulty_share},
+        "station": {"seed": seed, "faulty_share": faulty_share, "first_cycle": FIRST_CYCLE},
     }
     launches = [Launch(LAUNCH / f"{n}.launch.xml", given, echo=None) for n, given in plan.items()]
     context = rclpy.Context()

@@ -37,7 +37,7 @@ class StationNode(KitNode):
     def configure(self) -> None:
         self.station = Station(self.p.seed, KINDS, self.p.faulty_share, self.p.rate_hz)
         self.world = World()  # for all cycles: a new one for each would eat memory
-        self.next_index = 0
+        self.next_index = self.p.first_cycle
         self.cycle: Cycle | None = None
         self.left_out = 0
         self.refusal = ""

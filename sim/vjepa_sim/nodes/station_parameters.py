@@ -18,6 +18,9 @@ class StationParameters:
     faulty_share: float = parameter(
         0.0, "of the cycles that have a fault nobody asked for", minimum=0.0, maximum=1.0
     )
+    first_cycle: int = parameter(
+        0, "number of the first one; each has its own light, pace and fault", minimum=0
+    )
     next_fault: str = parameter(
         "",
         "fault of the next cycle that begins; then empty again",

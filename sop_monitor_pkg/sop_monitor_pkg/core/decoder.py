@@ -168,4 +168,5 @@ class Decoder:
         for state, weight in zip(alive, weights):
             for step in sequences[state][told : told + 1]:
                 begun[step] = begun.get(step, 0.0) + float(weight)
-        return Belief(best, path, told, float(weights[same].sum()), begun)
+        probability = min(1.0, float(weights[same].sum()))  # sums round to a little more than 1
+        return Belief(best, path, told, probability, begun)

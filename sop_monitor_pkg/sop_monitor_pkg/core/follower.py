@@ -233,12 +233,13 @@ class CycleFollower:
             return
         done = [name for name, _ in self.told]
         allowed = {self._steps.index(step.name) for step in self._procedure.next_steps(done)}
-        self._risk = float(sum(p for step, p in belief.begun.items() if step not in allowed))
+        risk = float(sum(p for step, p in belief.begun.items() if step not in allowed))
+        self._risk = min(1.0, risk)  # sums round to a little more than 1
         chances = np.mean(self._chances, axis=0)
         for step, p in belief.begun.items():  # what has begun is no longer to be guessed
             chances[step] = max(chances[step], p)
         best = int(chances.argmax())
-        seen.outlook = Outlook(self._steps[best], float(chances[best]), self._risk)
+        seen.outlook = Outlook(self._steps[best], min(1.0, float(chances[best])), self._risk)
 
     def _score_novelty(self, state: int, point: np.ndarray, time_s: float, seen: Seen) -> None:
         # What moves at first is the change of pieces; in the last step, the next may come any time.

@@ -61,6 +61,7 @@ class SopMonitorNode(KitNode):
         self.lamp = self.create_publisher(String, "sop/lamp", LATCHED)
         self.buzzer = self.create_publisher(Bool, "sop/buzzer", LATCHED)
         self.events = StreamMonitor("sop/events")
+        self.refused, self.refusal = 0, ""
         self.create_subscription(SopEvent, "sop/events", self.on_event, EVENTS)
         self.overlay = self.create_publisher(Image, "sop/overlay", SENSOR)
         self.create_subscription(Image, "camera/image_raw", self.on_image, SENSOR)
@@ -96,6 +97,7 @@ class SopMonitorNode(KitNode):
         try:
             self.monitor.take(messages.event(message), self.now_ns())
         except EventError as error:
+            self.refused, self.refusal = self.refused + 1, str(error)
             self.get_logger().warning(f"event refused: {error}", throttle_duration_sec=1.0)
         self.publish_state()
 
@@ -159,6 +161,10 @@ class SopMonitorNode(KitNode):
     def report(self) -> list[DiagnosticStatus]:
         """The alarms, and whether MQTT works, on /diagnostics."""
         found = messages.diagnostics(self.book.snapshot())
+        level, text = DiagnosticStatus.OK, "following"
+        if self.refused:  # for good: what is missing of the cycle may have raised alarms
+            level, text = DiagnosticStatus.WARN, f"{self.refused} refused, the last: {self.refusal}"
+        found.append(status("events", level, text, refused=str(self.refused)))
         if self.outbox is not None:
             problem = self.outbox.problem
             level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
