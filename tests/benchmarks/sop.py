@@ -261,7 +261,7 @@ def show(console: Console, found: dict) -> None:
         f"accepted {found['accepted']:.0%}"
     )
     table = Table(title=title, title_justify="left")
-    table.add_column("figure")
+    table.add_column("figure", no_wrap=True)
     for name in found["beside"]:
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
