@@ -118,7 +118,7 @@ def test_a_stream_of_cycles_is_scored_by_the_cycle_that_is_shown():
     for cycle, example in zip(followed, examples, strict=True):
         for found, truth in zip(cycle.steps, example.segments, strict=True):
             # The first moments of a cycle have not been learned; see `evidence.settled`.
-            late_s = 0.5 + (normal.motion_s if truth.begin_s == 0.0 else 0.0)
+            late_s = 0.5 if truth.begin_s else normal.motion_s + 0.1
             assert found.begin_s == pytest.approx(truth.begin_s, abs=late_s)
 
 

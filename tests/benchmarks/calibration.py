@@ -14,13 +14,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
 from vjepa_planner_pkg.core.calibration import Calibration
 from vjepa_world_model.checkpoints import SHIPPED, choose_device
 
 from benchmarks import workers
-from benchmarks.journal import Journal, write_figures
+from benchmarks.journal import Journal
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import identity, summary
 from benchmarks.recipe import (
@@ -145,7 +146,7 @@ def evaluate(
                 name = turned_method(variant, turn)
                 row[variant] = summary([journal.records[f"{name} {i}"] for i in range(episodes)])
             figures["turns"].append(row)
-        write_figures(file, figures)
+        write_json(file, figures)
         journal.remove()
     return figures
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -59,13 +58,6 @@ class Journal:
 
     def _write(self, key: str, record: dict) -> None:
         self._file.write(json.dumps({"key": key, "record": record}) + "\n")
-
-
-def write_figures(file: Path, figures: dict[str, Any]) -> None:
-    """As JSON, all or nothing: whoever reads the file never sees half of it."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(figures, indent=1) + "\n")
-    os.replace(part, file)
 
 
 def fingerprint(path: Path) -> str:

@@ -104,7 +104,7 @@ def main(
             "windows": [asdict(window) for window in windows],
             "memory_growth_mib": growth,
             "alarms": heard.raised,
-            "cycles": verdict.as_json(),
+            "cycles": asdict(verdict),
         },
     )
     console.print(f"written to {json}", highlight=False, soft_wrap=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from benchmarks.sop_scores import ANSWERS
 
@@ -57,10 +56,6 @@ class Verdict:
             f"ones, {self.named} named rightly, {self.single} with a single alarm; {self.stray} "
             "alarms in cycles that were not seen whole"
         )
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 class CycleEar:

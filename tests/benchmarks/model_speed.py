@@ -6,8 +6,6 @@ the same weights; that both give the same numbers is checked first.
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +13,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from vjepa_bringup.quiet import quiet
 from vjepa_planner_pkg.core.planner import PlannerConfig, make_planner
@@ -155,10 +154,7 @@ def main(
         raise typer.Exit(1) from None
     model_table.show(figures, console)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.part")
-        part.write_text(json.dumps(figures.to_dict(), indent=1) + "\n")
-        os.replace(part, file)
+        write_json(file, figures.to_dict())
     if not figures.difference <= figures.tolerance:
         raise typer.Exit(1)
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
 from sop_monitor_pkg.core.learned_order import LearnedOrder
@@ -70,10 +70,7 @@ def main(
     with ProgressView(console, "judging", len(recordings)) as progress:
         figures = measure(recordings, accepted, progress)
     figures["file"] = file.name
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_suffix(out.suffix + ".part")
-    part.write_text(json.dumps(figures, indent=1) + "\n")
-    os.replace(part, out)
+    write_json(out, figures)
     console.print(_table(figures))
     console.print(f"figures: {out}", highlight=False)
 

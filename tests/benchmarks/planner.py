@@ -20,6 +20,7 @@ import typer
 import vjepa_planner_pkg.core
 import vjepa_sim.core
 import vjepa_world_model
+from perception_pkg.core.model_folder import write_json
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +30,7 @@ from vjepa_world_model.checkpoints import SHIPPED, load_world_model
 
 from benchmarks import contenders, energy_curves
 from benchmarks.contenders import OURS, REFERENCE, TIME_BUDGETS_MS
-from benchmarks.journal import Journal, fingerprint, source_fingerprint, write_figures
+from benchmarks.journal import Journal, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.recipe import Recipe
 
@@ -121,7 +122,7 @@ def evaluate(
                 for h in horizons
             },
         }  # fmt: skip
-        write_figures(file, figures)
+        write_json(file, figures)
         journal.remove()
     return figures
 

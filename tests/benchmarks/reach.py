@@ -19,13 +19,14 @@ import typer
 import vjepa_planner_pkg.core
 import vjepa_sim.core
 import vjepa_world_model
+from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
 from vjepa_world_model.checkpoints import MODELS, SHIPPED, choose_device
 
 import benchmarks
 from benchmarks import workers
-from benchmarks.journal import Journal, fingerprint, source_fingerprint, write_figures
+from benchmarks.journal import Journal, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.recipe import METHODS, WITH_MODEL, Key, Recipe
 
@@ -135,7 +136,7 @@ def evaluate(
         figures = {"evaluation": about}
         for method in methods:
             figures[method] = summary([journal.records[_name(k)] for k in wanted if k[0] == method])
-        write_figures(file, figures)
+        write_json(file, figures)
         journal.remove()
     return figures
 
