@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 @pytest.mark.parametrize("topic", ["detections", "camera/image_raw"])
 def test_a_window_has_rates_delays_and_memory(topic):
-    ear = SimpleNamespace(delays_s={topic: [0.1, 0.2, 0.3, 0.4]})
+    ear = SimpleNamespace(topics=live.TOPICS, delays_s={topic: [0.1, 0.2, 0.3, 0.4]})
     launch = SimpleNamespace(processes={"me": SimpleNamespace(pid=os.getpid())})
     window = live._window(ear, 2.0, [launch])
     assert window.rate_hz[topic] == 2.0 and window.delay_median_s == {topic: 0.25}
@@ -44,8 +44,8 @@ def run(rate_hz=10.0, delays_s=(0.1,) * 6, memory_mib=(500.0,) * 6) -> list[live
     ]
 
 
-def missed(windows: list[live.Window]) -> list[str]:
-    return [target["what"] for target in live.targets(windows) if not target["met"]]
+def missed(windows: list[live.Window], text_rate: float = 0.0) -> list[str]:
+    return [target["what"] for target in live.targets(windows, text_rate) if not target["met"]]
 
 
 def test_a_run_that_keeps_up_meets_every_target():
@@ -76,8 +76,21 @@ def test_what_does_not_keep_up_misses_its_target_and_is_shown(differs, what):
     assert what in line
 
 
+def test_the_rate_asked_of_the_text_node_is_set_and_a_target(tmp_path):
+    plan = live.launched(tmp_path / "learn", None, 7, 0.2, 9.0)
+    assert set(plan) == {"perception", "station"}
+    text = plan["perception"]["text_params"].read_text()
+    assert "max_rate_hz: 9.0" in text and "window: 8" in text
+    assert "text_params" not in live.launched(tmp_path / "learn", None, 7, 0.2, 0.0)["perception"]
+    windows = run()
+    for window in windows:
+        window.rate_hz["texts"] = 8.5
+    assert missed(windows) == []
+    assert missed(windows, 9.0) == ["texts, slowest window [Hz]"]
+
+
 def test_a_missed_target_is_in_the_file_and_the_exit_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "learned", lambda *_: (tmp_path, tmp_path))
+    monkeypatch.setattr(live, "learned", lambda *_, monitor: (tmp_path, tmp_path))
     file = tmp_path / "live.json"
     for rate_hz, code in ((10.0, 0), (9.0, 1)):
         monkeypatch.setattr(live, "watch", lambda *_, r=rate_hz: (run(rate_hz=r), CycleEar()))

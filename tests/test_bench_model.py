@@ -113,10 +113,10 @@ def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_made(monkey
     monkeypatch.setattr(memory, "available_bytes", lambda _: 4 << 30)
     monkeypatch.setattr(model_speed, "make_random_model", lambda *_, **__: pytest.fail("was made"))
     with pytest.raises(memory.MemoryTooSmall, match="GiB"):
-        model_speed.prepare("vitg", "cpu", "fp32", False, None, 0, Console())
+        model_speed.prepare("vitg", "cpu", "fp32", "never", None, 0, Console())
     assert "vitg with random weights in fp32 needs" in capsys.readouterr().out
 
 
 def test_an_unknown_size_is_refused_with_those_there_are():
     with pytest.raises(CheckpointError, match="unknown size 'huge'; use sim, vitl, vith, vitg"):
-        model_speed.prepare("huge", "cpu", "fp32", False, None, 0, Console())
+        model_speed.prepare("huge", "cpu", "fp32", "never", None, 0, Console())

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from typing import Annotated, Any
 import numpy as np
 import rclpy
 import typer
+import yaml
+from ament_index_python import get_package_share_path
 from node_kit.qos import RELIABLE, SENSOR
 from node_kit.stamps import stamp_ns
 from node_kit.testing import free_port, isolated_domain
@@ -48,11 +51,13 @@ TOPICS = {
     "texts": (Texts, RELIABLE),
     "sop/outlook": (Outlook, SENSOR),
 }
+OF_MONITOR = ("sop/outlook",)
 FIRST_CYCLE = 30_000  # none that was learned from
 START_S = 120.0
 WINDOWS = 6  # of the run, to compare its beginning with its end
 # What is asked for. Camera, detector and defect node are set to 10 Hz.
 RATE_HZ = {"camera/image_raw": 9.5, "detections": 9.5, "defects": 9.5}
+RATE_SHARE = 0.95  # of another rate that was asked for
 DELAY_GROWTH, DELAY_MORE_S = 1.5, 0.02  # p95 of the last window: so many times the first, plus this
 MEMORY_GROWTH_MIB = 64.0  # of all nodes together, after the first third of the run
 
@@ -75,6 +80,12 @@ def main(
     faulty_share: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.2,
     json: Annotated[Path, typer.Option(help="file for the figures")] = Path("out/bench/live.json"),
     workers: Annotated[int, typer.Option(min=1, help="to film and look at first")] = 2,
+    only_eyes: Annotated[
+        bool, typer.Option("--only-eyes", help="station and perception without the monitor")
+    ] = False,
+    text_rate: Annotated[
+        float, typer.Option(min=0.0, help="pictures of the text node [Hz]; 0: as it is shipped")
+    ] = 0.0,
 ) -> None:
     """Learn normal work if that has not been done, launch everything, and watch it run.
 
@@ -82,29 +93,33 @@ def main(
     """
     console = Console()
     with ending_plainly(console, "bench live"):
-        recording, normal = learned(seed, workers, console)
-        windows, heard = watch(recording, normal, seed, faulty_share, minutes, console)
-    asked = targets(windows)
+        recording, normal = learned(seed, workers, console, monitor=not only_eyes)
+        plan = launched(recording, None if only_eyes else normal, seed, faulty_share, text_rate)
+        windows, heard = watch(plan, minutes, console)
+    asked = targets(windows, text_rate)
     show(console, windows)
     show_targets(console, asked)
     first, last = windows[0], windows[-1]
     growth = {name: last.memory_mib[name] - first.memory_mib[name] for name in last.memory_mib}
     verdict = heard.verdict()
-    console.print(f"alarms raised: {heard.raised}. {verdict}", highlight=False)
-    for line in verdict.wrong:
-        console.print(f"  {line}", highlight=False)
+    if not only_eyes:
+        console.print(f"alarms raised: {heard.raised}. {verdict}", highlight=False)
+        for line in verdict.wrong:
+            console.print(f"  {line}", highlight=False)
     write_json(
         json,
         {
             "minutes": minutes,
             "seed": seed,
             "faulty_share": faulty_share,
+            "only_eyes": only_eyes,
+            "text_rate_hz": text_rate,
             "cores": os.cpu_count(),
             "targets": asked,
             "windows": [asdict(window) for window in windows],
             "memory_growth_mib": growth,
-            "alarms": heard.raised,
-            "cycles": asdict(verdict),
+            "alarms": None if only_eyes else heard.raised,
+            "cycles": None if only_eyes else asdict(verdict),
         },
     )
     console.print(f"written to {json}", highlight=False, soft_wrap=True)
@@ -112,11 +127,18 @@ def main(
         raise typer.Exit(1)
 
 
-def learned(seed: int, workers: int, console: Console) -> tuple[Path, Path]:
-    """A recording of this station, and normal work learned from it, as `./run bench sop` has it."""
+def learned(seed: int, workers: int, console: Console, monitor: bool = True) -> tuple[Path, Path]:
+    """A recording of this station, and normal work learned from it, as `./run bench sop` has it.
+
+    Without a `monitor` one filmed cycle is enough: it says where the regions are.
+    """
     folder = WORK / f"seed_{seed}"
     recording, normal = folder / "learn", folder / "normal"
-    if not (normal / "normal.json").is_file():
+    if not monitor:
+        if not (recording / "station.json").is_file():
+            recording = folder / "regions"
+            record(recording, seed, 1, "--clean")
+    elif not (normal / "normal.json").is_file():
         record(recording, seed, LEARN, "--clean")
         models = Models(MODELS / "station_detector", MODELS / "station_defects", SHIPPED)
         with ProgressView(console, "cycles seen by the eyes", LEARN) as view:
@@ -126,13 +148,42 @@ def learned(seed: int, workers: int, console: Console) -> tuple[Path, Path]:
     return recording, normal
 
 
+def launched(
+    recording: Path, normal: Path | None, seed: int, faulty_share: float, text_rate: float
+) -> dict[str, dict[str, Any]]:
+    """Launch files and their arguments; without `normal` there is no monitor."""
+    plan: dict[str, dict[str, Any]] = {}
+    if normal is not None:
+        journal = normal.parent / "live_journal.db"
+        for old in journal.parent.glob(f"{journal.name}*"):
+            if old.is_file():
+                old.unlink()
+        plan["sop"] = {
+            "procedure": "station",
+            "normal": normal,
+            "journal": journal,
+            "web_port": free_port(),
+        }
+    plan["perception"] = {"regions": recording / "station.json"}
+    if text_rate:
+        plan["perception"]["text_params"] = faster_text(recording.parent, text_rate)
+    plan["station"] = {"seed": seed, "faulty_share": faulty_share, "first_cycle": FIRST_CYCLE}
+    return plan
+
+
+def faster_text(folder: Path, rate_hz: float) -> Path:
+    """A parameter file of the text node as it is shipped, but for its rate."""
+    shipped = get_package_share_path("perception_pkg") / "config" / "text.yaml"
+    parameters = yaml.safe_load(shipped.read_text())
+    for node in parameters.values():
+        node["ros__parameters"]["max_rate_hz"] = rate_hz
+    path = folder / "live_text.yaml"
+    path.write_text(yaml.safe_dump(parameters))
+    return path
+
+
 def watch(
-    recording: Path,
-    normal: Path,
-    seed: int,
-    faulty_share: float,
-    minutes: float,
-    console: Console,
+    plan: dict[str, dict[str, Any]], minutes: float, console: Console
 ) -> tuple[list[Window], CycleEar]:
     """What was seen in each window, and what was said of the cycles.
 
@@ -141,24 +192,11 @@ def watch(
     """
     isolated_domain()
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(LAUNCH / "config" / "fastdds.xml"))
-    journal = normal.parent / "live_journal.db"
-    for old in journal.parent.glob(f"{journal.name}*"):
-        if old.is_file():
-            old.unlink()
-    plan: dict[str, dict[str, Any]] = {
-        "sop": {
-            "procedure": "station",
-            "normal": normal,
-            "journal": journal,
-            "web_port": free_port(),
-        },
-        "perception": {"regions": recording / "station.json"},
-        "station": {"seed": seed, "faulty_share": faulty_share, "first_cycle": FIRST_CYCLE},
-    }
     launches = [Launch(LAUNCH / f"{n}.launch.xml", given, echo=None) for n, given in plan.items()]
     context = rclpy.Context()
     rclpy.init(context=context)
-    ear = Ear(rclpy.create_node("live_ear", context=context))
+    topics = [topic for topic in TOPICS if "sop" in plan or topic not in OF_MONITOR]
+    ear = Ear(rclpy.create_node("live_ear", context=context), topics)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(ear.node)
     try:
@@ -176,11 +214,12 @@ def watch(
 class Ear:
     """Hears what the nodes say, and how long after the picture."""
 
-    def __init__(self, node: Node):
-        self.node = node
+    def __init__(self, node: Node, topics: Sequence[str]):
+        self.node, self.topics = node, topics
         self.delays_s: dict[str, list[float]] = defaultdict(list)
         self.cycles = CycleEar()
-        for topic, (kind, qos) in TOPICS.items():
+        for topic in topics:
+            kind, qos = TOPICS[topic]
             node.create_subscription(kind, topic, lambda m, t=topic: self._hear(t, m), qos)
         node.create_subscription(Alerts, "sop/alerts", self._hear_alarms, RELIABLE)
         node.create_subscription(
@@ -213,10 +252,10 @@ def _windows(
 
     begun_s = time.monotonic()
     with console.status("starting"):
-        while set(ear.delays_s) != set(TOPICS):
+        while set(ear.delays_s) != set(ear.topics):
             spin(time.monotonic() + 0.2)
             if time.monotonic() - begun_s > START_S:
-                missing = ", ".join(sorted(set(TOPICS) - set(ear.delays_s)))
+                missing = ", ".join(sorted(set(ear.topics) - set(ear.delays_s)))
                 raise RuntimeError(f"nothing came on {missing} within {START_S:g} s")
     found = []
     with ProgressView(console, "windows", WINDOWS) as view:
@@ -231,7 +270,7 @@ def _windows(
 
 def _window(ear: Ear, seconds: float, launches: list[Launch]) -> Window:
     window = Window(round(seconds / 60.0, 3))
-    for topic in TOPICS:
+    for topic in ear.topics:
         delays = ear.delays_s.get(topic, [])
         window.rate_hz[topic] = round(len(delays) / seconds, 2)
         if delays:
@@ -249,11 +288,15 @@ def _resident_mib(pid: int) -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def targets(windows: list[Window]) -> list[dict[str, Any]]:
-    """Each with its limit, what was measured (None: nothing came), and whether that is met."""
+def targets(windows: list[Window], text_rate: float = 0.0) -> list[dict[str, Any]]:
+    """Each with its limit, what was measured (None: nothing came), and whether that is met.
+
+    `text_rate`: asked of the text node [Hz]; 0: its rate is no target.
+    """
     first, third, last = windows[0], windows[max(0, len(windows) // 3 - 1)], windows[-1]
     found: list[dict[str, Any]] = []
-    for topic, least in RATE_HZ.items():
+    rates = RATE_HZ | ({"texts": RATE_SHARE * text_rate} if text_rate else {})
+    for topic, least in rates.items():
         found.append(
             {
                 "what": f"{topic}, slowest window [Hz]",
@@ -261,7 +304,7 @@ def targets(windows: list[Window]) -> list[dict[str, Any]]:
                 "measured": min(window.rate_hz[topic] for window in windows),
             }
         )
-    for topic in TOPICS:
+    for topic in first.rate_hz:
         before = first.delay_p95_s.get(topic, 0.0)
         found.append(
             {
@@ -292,7 +335,7 @@ def show(console: Console, windows: list[Window]) -> None:
     table = Table(title=f"windows of {windows[0].minutes:g} minutes", title_justify="left")
     for heading in ("", *shown):
         table.add_column(heading)
-    for topic in TOPICS:
+    for topic in windows[0].rate_hz:
         cells = [
             f"{w.rate_hz[topic]:.1f} Hz, {1e3 * w.delay_median_s.get(topic, np.nan):.0f} ms, "
             f"p95 {1e3 * w.delay_p95_s.get(topic, np.nan):.0f} ms"

@@ -20,6 +20,7 @@ from vjepa_planner_pkg.core.planner import PlannerConfig, make_planner
 from vjepa_planner_pkg.core.scorer import DirectScorer
 from vjepa_world_model import memory
 from vjepa_world_model.checkpoints import (
+    COMPILE,
     DTYPES,
     CheckpointError,
     build_world_model,
@@ -130,7 +131,9 @@ def main(
     ] = "auto",
     seconds: Annotated[float, typer.Option(min=0.1, help="time for each line of the table")] = 10.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's choice")] = 0,
-    compiled: Annotated[bool, typer.Option("--compile", help="as the loader's option")] = False,
+    compiled: Annotated[
+        str, typer.Option("--compile", help=f"{', '.join(COMPILE)}; auto: on a GPU")
+    ] = "auto",
     memory_limit_mib: Annotated[
         int, typer.Option(min=0, help="for activations; 0: half of what is free [MiB]")
     ] = 0,
@@ -148,7 +151,7 @@ def main(
         model, need = prepare(
             size, device, dtype, compiled, memory_limit_mib << 20 or None, seed, console
         )
-        figures = measure(model, size, seconds, seed, need, compiled, console)
+        figures = measure(model, size, seconds, seed, need, console)
     except (CheckpointError, memory.MemoryTooSmall) as error:
         console.print(f"[red]bench model:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -163,7 +166,7 @@ def prepare(
     size: str,
     device: str,
     dtype: str,
-    compiled: bool,
+    compiled: str,
     memory_limit: int | None,
     seed: int,
     console: Console,
@@ -171,7 +174,7 @@ def prepare(
     """The model, and what it needs at least [bytes], said before it is loaded.
 
     Raises:
-        CheckpointError: an unknown size, device or dtype.
+        CheckpointError: an unknown size, device, dtype or word for `compiled`.
         MemoryTooSmall: it does not fit.
     """
     chosen = choose_device(device)
@@ -180,6 +183,8 @@ def prepare(
     if dtype not in DTYPES:
         raise CheckpointError(f"unknown dtype {dtype!r}; use {', '.join(DTYPES)}")
     stored = open_model() if size == "sim" else random_model(size)
+    if compiled not in COMPILE:
+        raise CheckpointError(f"unknown compile {compiled!r}; use {', '.join(COMPILE)}")
     kind = DTYPES[dtype]
     if kind is None:
         gpu = chosen.type == "cuda" and size != "sim"
@@ -192,7 +197,7 @@ def prepare(
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     memory.check_fits(need, chosen)
-    options = {"memory_limit_bytes": memory_limit, "compiled": compiled}
+    options = {"memory_limit_bytes": memory_limit, "compiled": COMPILE[compiled]}
     if size == "sim":
         return build_world_model(stored, chosen, kind, **options), need.total
     return make_random_model(stored, chosen, kind, seed, **options), need.total
@@ -204,7 +209,6 @@ def measure(
     seconds: float,
     seed: int,
     needed_bytes: int,
-    compiled: bool,
     console: Console,
 ) -> Figures:
     """Everything, each line for `seconds`; says what it is at."""
@@ -226,7 +230,7 @@ def measure(
         dtype=_word(dtype),
         threads=torch.get_num_threads(),
         seed=seed,
-        compiled=compiled,
+        compiled=model.compiled,
         not_compiled=model.not_compiled,
         needed_bytes=needed_bytes,
         peak_flops=peak,

@@ -57,9 +57,10 @@ def show(figures: Figures, console: Console) -> None:
         f"products reach {f.peak_flops / 1e12:.3g} TFLOP/s; needs {in_words(f.needed_bytes)}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    if f.compiled:
-        how = f"not compiled: {f.not_compiled}" if f.not_compiled else "compiled"
-        console.print(how, highlight=False, soft_wrap=True)
+    how = f" ({f.not_compiled})" if f.not_compiled else ""
+    console.print(
+        f"compiled: {'yes' if f.compiled else 'no'}{how}", highlight=False, soft_wrap=True
+    )
     verdict = "equal" if f.difference <= f.tolerance else "[red]NOT equal[/red]"
     console.print(
         f"ours and the plain predictor: {verdict}, largest difference {f.difference:.2g} "

@@ -39,8 +39,10 @@ class ModelParameters:
     memory_limit_mib: int = parameter(
         0, "for activations, held by chunks; 0: half of what is free", unit="MiB", minimum=0
     )
-    compile: bool = parameter(
-        False, "compile the predictor when it is loaded, up to a minute; gains nothing on a CPU"
+    compile: str = parameter(
+        "auto",
+        "compile what is loaded, in a minute or two; auto: on a GPU, a CPU gains nothing",
+        choices=("auto", "always", "never"),
     )
     threads: int = parameter(
         0, "CPU threads of torch in this process; 0: torch's choice", minimum=0
@@ -91,7 +93,7 @@ def load(
         device,
         dtype,
         memory_limit_bytes=parameters.memory_limit_mib << 20 or None,
-        compiled=parameters.compile,
+        compiled=checkpoints.COMPILE[parameters.compile],
     )
     if model.not_compiled:
         logger.warning(f"model {model.name!r} is not compiled: {model.not_compiled}")

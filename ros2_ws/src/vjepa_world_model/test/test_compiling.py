@@ -20,10 +20,18 @@ def model(small_parts, tmp_path, monkeypatch) -> WorldModel:
 
 @torch.no_grad()
 def energies(model: WorldModel) -> list[torch.Tensor]:
+    """Of several sequences and of one, and the gradient that refines a plan."""
     generator = torch.Generator().manual_seed(0)
     features, goal = torch.randn(2, 4, 24, generator=generator)
-    actions = [torch.randn(size, generator=generator) for size in ((5, 1, 7), (4, 3, 7), (1, 3, 7))]
-    return [model.score(features, goal, torch.zeros(7), a) for a in actions]
+    actions = [
+        torch.randn(size, generator=generator)
+        for size in ((5, 1, 7), (1, 1, 7), (4, 3, 7), (1, 3, 7))
+    ]
+    scored = [model.score(features, goal, torch.zeros(7), a) for a in actions]
+    with torch.enable_grad():
+        leaf = actions[-1].requires_grad_(True)
+        last = model.score(features, goal, torch.zeros(7), leaf)[:, -1]
+        return [*scored, *torch.autograd.grad(last, leaf)]
 
 
 def test_compiled_blocks_compute_the_same_for_any_number_of_sequences(model):

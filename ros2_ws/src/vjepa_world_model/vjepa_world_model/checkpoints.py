@@ -35,13 +35,15 @@ from vjepa_world_model.tensor_files import CheckpointError, map_safetensors, tak
 from vjepa_world_model.world_model import WorldModel
 
 __all__ = [
-    "CheckpointError", "DTYPES", "MODELS", "SHIPPED", "Parts", "StoredModel", "blank_encoder",
-    "blank_predictor", "build_world_model", "choose_device", "join", "load_encoder_folder",
-    "load_world_model", "open_model", "open_official", "save_world_model", "write_folder",
-    "write_model",
+    "COMPILE", "CheckpointError", "DTYPES", "MODELS", "SHIPPED", "Parts", "StoredModel",
+    "blank_encoder", "blank_predictor", "build_world_model", "choose_device", "join",
+    "load_encoder_folder", "load_world_model", "open_model", "open_official", "save_world_model",
+    "write_folder", "write_model",
 ]  # fmt: skip
 
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16}
+COMPILE = {"auto": None, "always": True, "never": False}
+"""Words for `compiled` of `build_world_model`."""
 
 
 def load_world_model(
@@ -54,7 +56,7 @@ def load_world_model(
     encoder_heads: int | None = None,
     predictor_heads: int | None = None,
     memory_limit_bytes: int | None = None,
-    compiled: bool = False,
+    compiled: bool | None = False,
 ) -> WorldModel:
     """Load a world model from our folder, a Hugging Face V-JEPA 2 folder or an official `.pt`.
 
@@ -70,7 +72,8 @@ def load_world_model(
         image_size, encoder_heads, predictor_heads: what tensors do not tell; None: the official
             values. A folder knows its own, and refuses others.
         memory_limit_bytes: for activations; None: half of what is free. See `WorldModel`.
-        compiled: see `WorldModel.compile`; off, since on a CPU it was measured to gain nothing.
+        compiled: see `WorldModel.compile`; None: on a GPU, where it pays, and not on a CPU,
+            where it was measured to gain nothing.
 
     Raises:
         CheckpointError: says what is wrong with the file, or that it does not fit into memory, and
@@ -104,7 +107,7 @@ def build_world_model(
     grid: tuple[int, int] | None = None,
     *,
     memory_limit_bytes: int | None = None,
-    compiled: bool = False,
+    compiled: bool | None = False,
 ) -> WorldModel:
     """Read the tensors of an opened model, if they fit into memory.
 
@@ -128,7 +131,7 @@ def build_world_model(
         sizes = stored.predictor if grid is None else replace(stored.predictor, grid=grid)
         predictor = _load_predictor(replace(stored, predictor=sizes), dtype, device)
     model = WorldModel(encoder, predictor, stored.name, device, stored.anchored, memory_limit_bytes)
-    if compiled:
+    if compiled or (compiled is None and device.type == "cuda"):
         model.compile()
     return model
 

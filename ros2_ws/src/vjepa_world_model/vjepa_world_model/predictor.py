@@ -100,9 +100,10 @@ class ActionConditionedPredictor(nn.Module):
         tokens = self._tokens(features, actions, states, extrinsics)
         rotary = self._rotary_tables(0, frames, tokens)
         mask = _frame_mask(frames, tokens.shape[1] // frames, tokens.device) if frames > 1 else None
+        change = None
         for block in self.run_blocks:
-            tokens, _ = block(tokens, rotary, mask=mask)
-        return self._patches(tokens, frames)
+            tokens, change, _ = block(tokens, change, rotary, mask=mask)
+        return self._patches(change.add_(tokens), frames)
 
     def step(
         self,
@@ -132,14 +133,14 @@ class ActionConditionedPredictor(nn.Module):
         )
         rotary = self._rotary_tables(cache.frames, 1, tokens)
         earlier = cache.blocks or [None] * len(self.run_blocks)
-        first, kept = None, []
+        first, change, kept = None, None, []
         shared = [part for part in (features, states, extrinsics) if part is not None]
         if len(actions) > max(map(len, shared)):
             first = self._project_shared(tokens, rotary)
         for index, block in enumerate(self.run_blocks):
             projected = first if index == 0 else None
-            tokens, seen = block(
-                tokens, rotary, past=earlier[index], keep=not last, projected=projected
+            tokens, change, seen = block(
+                tokens, change, rotary, past=earlier[index], keep=not last, projected=projected
             )
             if not last:
                 earlier[index] = None  # it is in what was seen now
@@ -147,7 +148,7 @@ class ActionConditionedPredictor(nn.Module):
         if not last:
             cache.blocks = kept
             cache.frames += 1
-        return self._patches(tokens, 1)
+        return self._patches(change.add_(tokens), 1)
 
     def _project_shared(self, tokens: torch.Tensor, rotary: RotaryTables) -> Projected:
         """What the first block projects, where tokens differ in their action alone: the others are
@@ -203,16 +204,20 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, tokens, rotary, mask=None, past=None, keep=False, projected=None):
-        """The tokens after the block, and the keys and values seen if they are to be kept.
+    def forward(self, tokens, change, rotary, mask=None, past=None, keep=False, projected=None):
+        """The tokens, how they change last, and the keys and values seen if they are to be kept.
 
+        `change`, what the MLP gave, is added by who takes it: a compiler joins that with the norm
+        of the next block, which comes in as its `change`; the first block gets None.
         `projected`: what `project` gives for these tokens, where it is known already.
         """
+        if change is not None:
+            tokens = change.add_(tokens)  # in place: nothing else needs what a linear layer gave
         if projected is None:
             projected = self.project(tokens, rotary)
         attended, seen = self.attn(projected, mask, past, keep)
-        tokens = attended.add_(tokens)  # in place: nothing else needs what a linear layer gave
-        return self.mlp(self.norm2(tokens)).add_(tokens), seen
+        tokens = attended.add_(tokens)
+        return tokens, self.mlp(self.norm2(tokens)), seen
 
     def project(self, tokens: torch.Tensor, rotary: RotaryTables) -> Projected:
         """Rotated queries, rotated keys, and values of every token."""

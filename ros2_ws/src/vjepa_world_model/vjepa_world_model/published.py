@@ -115,7 +115,7 @@ def make_random_model(
     seed: int = 0,
     *,
     memory_limit_bytes: int | None = None,
-    compiled: bool = False,
+    compiled: bool | None = False,
 ) -> WorldModel:
     """The world model of `random_model`, its weights made one by one on their way to `device`.
 
@@ -128,7 +128,7 @@ def make_random_model(
     model = WorldModel(
         Encoder(eye), mind, stored.name, device, memory_limit_bytes=memory_limit_bytes
     )
-    if compiled:
+    if compiled or (compiled is None and device.type == "cuda"):
         model.compile()
     return model
 

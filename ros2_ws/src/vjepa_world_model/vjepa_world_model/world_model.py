@@ -60,6 +60,8 @@ class WorldModel:
         self.name = name
         self.device = device
         self.anchored = anchored
+        self.compiled = False
+        """Whether `compile` has done its work."""
         self.not_compiled = ""
         """Why `compile` left the model, or a part of it, as it was."""
         self._limit_bytes = memory_limit_bytes
@@ -123,7 +125,7 @@ class WorldModel:
     def compile(self) -> None:
         """Compile the predictor, and on a GPU record the encoding of a picture as a CUDA graph.
 
-        Takes up to a minute. Where it cannot be done the model computes as before, and
+        Takes a minute or two. Where it cannot be done the model computes as before, and
         `not_compiled` says why.
         """
         try:
@@ -131,6 +133,7 @@ class WorldModel:
                 compile_predictor(self._predictor)
             if self._encoder is not None and self.device.type == "cuda":
                 self._encoder.record()
+            self.compiled = True
         except CannotCompile as error:
             self.not_compiled = str(error)
 
