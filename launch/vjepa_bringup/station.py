@@ -53,6 +53,12 @@ def record(
     faults: str = typer.Option(
         "", help=f"only faulty cycles, of these kinds in turn, of: {','.join(KINDS)}"
     ),
+    restock: float = typer.Option(
+        0.0,
+        min=0.0,
+        max=1.0,
+        help="share of the cycles before which the hand puts a part into a bin or takes one out",
+    ),
     fps: float = typer.Option(FPS, min=1.0, max=30.0, help="frames per second"),
     workers: int = typer.Option(2, min=1, help="worker processes"),
 ) -> None:
@@ -60,7 +66,7 @@ def record(
     with quiet():
         from vjepa_sim.core.station import recording
     try:
-        station = _station(seed, clean, faults, fps)
+        station = _station(seed, clean, faults, fps, restock)
         recording.begin(out, station)
     except (FaultError, recording.RecordingError) as error:
         raise typer.BadParameter(str(error)) from error
@@ -112,16 +118,17 @@ def fault(
     typer.echo(f"the next cycle of the station has the fault {' '.join([kind, detail]).strip()}")
 
 
-def _station(seed: int, clean: bool, faults: str, fps: float) -> Station:
+def _station(seed: int, clean: bool, faults: str, fps: float, restock: float) -> Station:
     from vjepa_sim.core.station.station import Station
 
     if clean and faults:
         raise FaultError("--clean and --faults exclude each other; give one of them")
     if clean:
-        return Station(seed, KINDS, 0.0, fps)
+        return Station(seed, KINDS, 0.0, fps, restock)
     if faults:
-        return Station(seed, check_kinds([kind.strip() for kind in faults.split(",")]), 1.0, fps)
-    return Station(seed, KINDS, FAULTY_SHARE, fps)
+        kinds = check_kinds([kind.strip() for kind in faults.split(",")])
+        return Station(seed, kinds, 1.0, fps, restock)
+    return Station(seed, KINDS, FAULTY_SHARE, fps, restock)
 
 
 def _record(

@@ -1,9 +1,12 @@
 """Promises of the station's plans: what is done in a cycle, in which order, and where it ends."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from vjepa_sim.core.station import layout
-from vjepa_sim.core.station.faults import DEFECT_KINDS, KINDS, FaultError
+from vjepa_sim.core.station.faults import DEFECT_KINDS, KINDS, FaultError, Restock
+from vjepa_sim.core.station.parts import place_in_bin
 from vjepa_sim.core.station.procedure import STEPS, allowed
 from vjepa_sim.core.station.script import write_script
 from vjepa_sim.core.station.station import Station
@@ -43,6 +46,35 @@ def test_steps_follow_each_other_without_overlap():
         times = [t for s in made.segments for t in (s.begin_s, s.end_s)]
         assert times == sorted(times)
         assert made.duration_s > times[-1]
+
+
+@pytest.mark.parametrize("kind", ["screw_m3", "screw_m4", "peg"])
+@pytest.mark.parametrize("into", [True, False])
+def test_the_hand_brings_a_part_into_its_bin_or_takes_a_spare_one_out(kind, into):
+    restock = Restock(kind, into, seed=3)
+    made = script(replace(Station(3).plan(0, None), restock=restock))
+    c, end_s = made.choreography, made.restocked_s
+    assert 3.0 < end_s <= made.segments[0].begin_s
+    bins = [place_in_bin(f"{kind}_{i}") for i in range(len(layout.BIN_PLACES[kind]))]
+
+    def standing(t):
+        """Names of the parts in the bin that nobody holds."""
+        poses = {p.name: c.pose(p.name, t) for p in made.parts if not c.holder(p.name, t)}
+        apart = {n: min(np.linalg.norm(p.point - b.point) for b in bins) for n, p in poses.items()}
+        return {name for name, distance in apart.items() if distance < 2 * layout.MM}
+
+    before, after = standing(0.0), standing(end_s)
+    more, fewer = (after, before) if into else (before, after)
+    (moved,) = more - fewer
+    assert fewer < more and moved not in made.taken
+    assert "hand" in {c.holder(moved, t) for t in np.arange(0.0, end_s, 0.1)}
+
+
+def test_restocking_comes_before_as_many_cycles_as_asked_and_changes_no_step():
+    station, plain = Station(3, restock_share=0.3), Station(3)
+    plans = [station.plan(i) for i in range(200)]
+    assert 40 < sum(plan.restock is not None for plan in plans) < 80
+    assert [replace(plan, restock=None) for plan in plans] == [plain.plan(i) for i in range(200)]
 
 
 def test_cycles_take_as_long_as_people_need_and_never_the_same():

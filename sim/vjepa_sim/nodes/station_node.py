@@ -35,7 +35,8 @@ class StationNode(KitNode):
         super().__init__("station", **kwargs)
 
     def configure(self) -> None:
-        self.station = Station(self.p.seed, KINDS, self.p.faulty_share, self.p.rate_hz)
+        p = self.p
+        self.station = Station(p.seed, KINDS, p.faulty_share, p.rate_hz, p.restock_share)
         self.world = World()  # for all cycles: a new one for each would eat memory
         self.next_index = self.p.first_cycle
         self.cycle: Cycle | None = None

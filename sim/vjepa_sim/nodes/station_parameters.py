@@ -21,6 +21,12 @@ class StationParameters:
     first_cycle: int = parameter(
         0, "number of the first one; each has its own light, pace and fault", minimum=0
     )
+    restock_share: float = parameter(
+        0.0,
+        "of the cycles before which the hand puts a part into a bin or takes one out",
+        minimum=0.0,
+        maximum=1.0,
+    )
     next_fault: str = parameter(
         "",
         "fault of the next cycle that begins; then empty again",

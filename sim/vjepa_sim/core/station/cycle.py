@@ -180,7 +180,7 @@ class Cycle:
             holder = c.holder(part.name, t)
             if holder == "base":
                 floors[part.name] = poses["base"].z + layout.BASE_SIZE[2]
-            elif not holder and poses[part.name] == part.start and part.kind in layout.BINS:
+            elif not holder and part.kind in layout.BINS and not poses[part.name].tilt:
                 floors[part.name] = layout.BIN_TOP_Z
         return floors
 

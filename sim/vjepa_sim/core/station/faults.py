@@ -99,6 +99,21 @@ class Defect:
 
 
 @dataclass(frozen=True)
+class Restock:
+    """The hand at a bin before the work begins; no step, and no fault.
+
+    Attributes:
+        kind: of the part and of its bin.
+        into: whether it brings a part; else it takes a spare one away.
+        seed: draws the place in the bin.
+    """
+
+    kind: str
+    into: bool
+    seed: int
+
+
+@dataclass(frozen=True)
 class CyclePlan:
     """What will be done in a cycle and with which parts."""
 
@@ -107,6 +122,7 @@ class CyclePlan:
     faults: tuple[Fault, ...] = ()
     defect: Defect | None = None
     foreign: str = ""
+    restock: Restock | None = None
 
 
 class FaultError(ValueError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vjepa_sim.core.station import layout
-from vjepa_sim.core.station.faults import CyclePlan, StepPlan
+from vjepa_sim.core.station.faults import CyclePlan, Restock, StepPlan
 from vjepa_sim.core.station.layout import MM, Pose
 
 FULL_SHARE = 0.75  # of the places in the bins hold a part
@@ -51,12 +51,34 @@ def draw_parts(plan: CyclePlan, taken: list[str], rng: np.random.Generator) -> l
             name = f"{kind}_{i}"
             if name not in taken and rng.random() > FULL_SHARE:
                 continue  # bins are not always full
-            point = layout.BINS[kind] + place + rng.uniform(-0.8, 0.8, 2) * MM
-            z = layout.BIN_TOP_Z - (8 * MM if kind == "peg" else 0.0)
-            parts.append(Part(name, wrong.get(name, kind), Pose(*point.tolist(), z)))
+            offset = rng.uniform(-0.8, 0.8, 2) * MM
+            parts.append(Part(name, wrong.get(name, kind), _in_bin(kind, place, offset)))
+    if plan.restock is not None:
+        parts = _restocked(parts, taken, plan.restock)
     if plan.foreign:
         parts.append(Part("foreign", "foreign", Pose(-200 * MM, 0.0, 0.0)))
     return parts
+
+
+def place_in_bin(name: str) -> Pose:
+    """Where the part of this name stands in its bin."""
+    kind, number = name.rsplit("_", 1)
+    return _in_bin(kind, layout.BIN_PLACES[kind][int(number)], np.zeros(2))
+
+
+def _in_bin(kind: str, place: tuple[float, float], offset: np.ndarray) -> Pose:
+    z = layout.BIN_TOP_Z - (8 * MM if kind == "peg" else 0.0)
+    return Pose(*(layout.BINS[kind] + place + offset).tolist(), z)
+
+
+def _restocked(parts: list[Part], taken: list[str], restock: Restock) -> list[Part]:
+    """All parts, the one that the hand brings or takes last; none that a step is about."""
+    names = [f"{restock.kind}_{i}" for i in range(len(layout.BIN_PLACES[restock.kind]))]
+    free = [name for name in names if name not in taken]
+    name = free[np.random.default_rng(restock.seed).integers(len(free))]
+    start = Pose.at(layout.HAND_HOME) if restock.into else place_in_bin(name)
+    others = [part for part in parts if part.name != name]
+    return [*others, Part(name, restock.kind, start)]
 
 
 def _part_of(plan: StepPlan, rng: np.random.Generator) -> str:

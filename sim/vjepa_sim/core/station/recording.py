@@ -29,6 +29,8 @@ def begin(out: Path, station: Station) -> None:
         RecordingError: it belongs to another recording, or holds other things.
     """
     recipe = {"faults": list(station.kinds), "faulty_share": station.faulty_share}
+    if station.restock_share:
+        recipe["restock_share"] = station.restock_share
     text = json.dumps(station.describe() | {"recipe": recipe}, indent=1) + "\n"
     path = out / "station.json"
     if path.exists():
@@ -110,7 +112,11 @@ def frame_truth(frame: Frame, cycle: Cycle) -> dict[str, Any]:
 
 def cycle_truth(cycle: Cycle, station: Station, index: int) -> dict[str, Any]:
     """cycle.json, once the cycle is filmed."""
-    label = cycle.plan.label
+    label, restock = cycle.plan.label, cycle.plan.restock
+    restocked = None
+    if restock is not None:
+        end_s = round(cycle.script.restocked_s, 3)
+        restocked = {"part": restock.kind, "into": restock.into, "begin_s": 0.0, "end_s": end_s}
     return {
         "seed": station.cycle_seed(index),
         "clean": not cycle.plan.faults,
@@ -136,7 +142,7 @@ def cycle_truth(cycle: Cycle, station: Station, index: int) -> dict[str, Any]:
             "code_kind": label.code_kind,
             "readable": not label.smear,
         },
-    }
+    } | ({} if restocked is None else {"restock": restocked})
 
 
 def _film(part: Path, cycle: Cycle) -> None:

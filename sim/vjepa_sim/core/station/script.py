@@ -39,6 +39,7 @@ class Script:
     segments: tuple[Segment, ...]
     taken: tuple[str, ...]  # the part that each execution is about
     duration_s: float
+    restocked_s: float = 0.0  # until when the hand restocks a bin, from the beginning on
 
 
 def write_script(plan: CyclePlan, rng: np.random.Generator) -> Script:
@@ -51,6 +52,9 @@ def write_script(plan: CyclePlan, rng: np.random.Generator) -> Script:
         "tool": Pose.at(layout.TOOL_HOME + rng.uniform(-6, 6, 3) * MM),
     }
     work = Work(Choreography(actors, {p.name: p.start for p in parts}, rng, pace), rng)
+    if plan.restock is not None:
+        work.restock(parts[-1 - bool(plan.foreign)].name, plan.restock.into)
+    restocked_s = work.c.now
     segments = []
     for i, (step, part) in enumerate(zip(plan.steps, taken)):
         begin = work.c.now
@@ -64,7 +68,7 @@ def write_script(plan: CyclePlan, rng: np.random.Generator) -> Script:
     work.c.now += REST_S
     if plan.foreign:
         _bring(plan, work.c, segments, rng)
-    return Script(work.c, tuple(parts), tuple(segments), tuple(taken), work.c.now)
+    return Script(work.c, tuple(parts), tuple(segments), tuple(taken), work.c.now, restocked_s)
 
 
 def _bring(

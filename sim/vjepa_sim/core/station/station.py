@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from vjepa_sim.core.station.faults import (
     LOT,
     PRODUCT,
     CyclePlan,
+    Restock,
     plan_cycle,
 )
 from vjepa_sim.core.station.layout import MM
@@ -37,12 +38,14 @@ class Station:
         kinds: the faults that happen, one per faulty cycle, in turn.
         faulty_share: of the cycles that have a fault.
         fps: frames per second.
+        restock_share: of the cycles before which the hand puts a part into a bin or takes one out.
     """
 
     seed: int
     kinds: tuple[str, ...] = field(default=KINDS)
     faulty_share: float = FAULTY_SHARE
     fps: float = FPS
+    restock_share: float = 0.0
 
     @cached_property
     def camera(self) -> StationCamera:
@@ -66,7 +69,13 @@ class Station:
         """
         if kind == "":
             kind = self._drawn_kind(index)
-        return plan_cycle(self._rng(1, index), kind, self.code_kind, detail)
+        plan = plan_cycle(self._rng(1, index), kind, self.code_kind, detail)
+        rng = self._rng(5, index)
+        if rng.random() >= self.restock_share:
+            return plan
+        kinds = list(layout.BINS)
+        restock = Restock(kinds[rng.integers(len(kinds))], bool(rng.random() < 0.5), index)
+        return replace(plan, restock=restock)
 
     def cycle(self, index: int, plan: CyclePlan | None = None, world: World | None = None) -> Cycle:
         """Cycle `index`, ready to be filmed."""

@@ -10,10 +10,12 @@ from vjepa_sim.core.station import layout
 from vjepa_sim.core.station.choreography import Choreography
 from vjepa_sim.core.station.faults import StepPlan
 from vjepa_sim.core.station.layout import MM, Pose
+from vjepa_sim.core.station.parts import place_in_bin
 
 LIFT = layout.CARRY_Z
 OVERLAP = 7 * MM  # how far the fingers reach over the edge of what they hold
 QUARTER = 0.5 * np.pi
+RESTOCK_YAW = -0.9  # of the hand at a bin
 
 
 class Work:
@@ -48,6 +50,26 @@ class Work:
         self.c.move_aside(actor, Pose(*self._homes[actor].tolist()), 1.0)
 
     # What the hand does.
+
+    def restock(self, part: str, into: bool) -> None:
+        """Bring `part` into its bin, or take it from there out of the picture."""
+        c, place = self.c, place_in_bin(part)
+        height = layout.PEG_LENGTH if part.startswith("peg") else layout.HEAD_HEIGHT
+        # From the left, over the empty fixture, so that the forearm hides no other bin.
+        tips = Pose(place.x, place.y, place.z + height, RESTOCK_YAW)
+        if into:
+            c.grip("hand", part, Pose(0.0, 0.0, -height))
+        c.move("hand", _raised(tips, 30 * MM), 1.4, 0.1)
+        c.move("hand", tips, 0.5)
+        if into:
+            c.release(part, tips.times(Pose(0.0, 0.0, -height)))
+        else:
+            c.grip("hand", part, Pose(0.0, 0.0, -height))
+        c.move("hand", _raised(tips, 30 * MM), 0.5, 0.2)
+        home = Pose(*self._homes["hand"].tolist())
+        c.move("hand", home, 1.2)
+        if not into:
+            c.release(part, home)
 
     def pick_base(self, base: str) -> None:
         self._take_from_shelf(base, layout.BASE_SIZE)
