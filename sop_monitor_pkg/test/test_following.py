@@ -79,8 +79,8 @@ def test_what_lies_where_it_never_does_is_told_by_kind(known, name, x, y, kind):
 
 
 def test_a_part_of_either_size_may_lie_where_one_of_them_does():
-    points = np.array([[0.5, 0.2], [0.7, 0.4]], np.float32)
-    known_places = places.Places(("nut_m3", "nut_m4"), points, np.zeros(2, int), np.arange(2))
+    boxes = np.array([part("", 0, 0.5, 0.2).box, part("", 0, 0.7, 0.4).box], np.float32)
+    known_places = places.Places(("nut_m3", "nut_m4"), boxes, np.zeros(2, int), np.arange(2))
     either = replace(part(UNKNOWN, 1, 0.7, 0.4), candidates=("nut_m3", "nut_m4"))
     assert known_places.misplaced(either, [0]).distance == pytest.approx(0.0, abs=1e-6)
     assert known_places.misplaced(part("nut_m3", 1, 0.7, 0.4), [0]).belongs == "nut_m4"
@@ -96,7 +96,7 @@ def test_what_is_taken_for_something_else_now_and_then_is_not_usual():
 
 
 def test_a_hand_may_be_anywhere_and_a_part_may_be_carried_anywhere(known):
-    watch_ = PlaceWatch(places.Places(("hand",)))
+    watch_ = PlaceWatch(places.Places(("hand",)), ["nut_m3"])
     carried = [
         Sighting(0.1 * i, (part("nut_m3", 1, 0.02 * i, 0.9),)) for i in range(20)
     ]  # never at rest
@@ -236,13 +236,45 @@ def test_what_a_step_out_of_order_has_put_together_is_not_dropped(known, risk, o
     assert [kind for kind in kinds if kind is Kind.DROPPED_PART] == told
 
 
-def test_a_part_that_stands_still_near_its_place_is_held_and_not_dropped(known):
-    for x, dropped in ((0.22, False), (0.3, True)):
-        follower = CycleFollower(PROCEDURE, known, opened=("take", 0.0))
-        for time_s in np.arange(1.0, 4.0, 0.2):
-            follower.look(np.zeros(small_work.WIDTH, np.float32), time_s)
-            seen = follower.see(Sighting(float(time_s), (part("nut_m3", 3, x, 0.2),)))
-        assert any(s.name == "dropped" and s.value > 0.0 for s in seen.scores) == dropped
+@pytest.mark.parametrize(
+    "hand_stops, part_stops, hand_goes, beside, held_until",
+    [
+        (2.0, 2.0, 9.9, False, 9.9),  # both stand still
+        (2.0, 2.0, 5.0, False, 5.6),  # and the hand goes away without it
+        (2.0, 2.4, 9.9, False, 0.0),  # it falls after the hand has stopped
+        (2.0, 2.0, 9.9, True, 0.0),  # the hand is elsewhere
+        (9.9, 2.0, 9.9, False, 0.0),  # the hand moves over it
+    ],
+)
+def test_what_stops_together_with_a_hand_is_held(
+    hand_stops, part_stops, hand_goes, beside, held_until
+):
+    watch_ = PlaceWatch(places.Places(("hand", "nut_m3")), ["nut_m3", "plate"])
+    held, left = [], []
+    for time_s in np.arange(0.0, 8.0, 0.2):
+        away = 0.05 * (max(0.0, hand_stops - time_s) + max(0.0, time_s - hand_goes))
+        hand = part("hand", 1, 0.3 + away + 0.5 * beside, 0.5)
+        nut = part("nut_m3", 2, 0.31 + 0.05 * max(0.0, part_stops - time_s), 0.5)
+        for item in watch_.take(Sighting(float(time_s), (hand, nut)), [0]):
+            if item.name == "nut_m3":
+                (held if item.held else left).append(time_s)
+                assert item.dropped == (0.0 if item.held else item.weight)
+    assert max(held, default=0.0) == pytest.approx(min(held_until, 7.8), abs=0.21)
+    assert bool(left) == (held_until < 7.8)
+
+
+def test_what_a_held_part_carries_is_held_and_what_falls_on_it_is_not():
+    watch_ = PlaceWatch(places.Places(("hand", "nut_m3", "plate")), ["nut_m3", "plate"])
+    for time_s in np.arange(0.0, 3.0, 0.2):
+        moved = 0.05 * max(0.0, 1.0 - time_s)
+        hand = part("hand", 1, 0.3 + moved, 0.7)
+        plate = SeenPart("plate", 2, (0.2 + moved, 0.4, 0.5 + moved, 0.7))
+        on_it = part("nut_m3", 3, 0.4 + moved, 0.5)
+        fallen = part("nut_m3", 4, 0.4 + 0.05 * max(0.0, 2.0 - time_s), 0.6)
+        found = watch_.take(Sighting(float(time_s), (hand, plate, on_it, fallen)), [0])
+    assert sorted((item.name, item.held) for item in found if item.name != "hand") == [
+        ("nut_m3", False), ("nut_m3", True), ("plate", True)
+    ]  # fmt: skip
 
 
 def test_standing_still_counts_from_when_the_work_goes_on(known):

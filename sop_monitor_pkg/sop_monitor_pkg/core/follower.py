@@ -92,7 +92,7 @@ class CycleFollower:
         self._procedure, self._normal = procedure, normal
         self._steps = tuple(procedure.by_name)
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, normal.tempo)
-        self._places = PlaceWatch(normal.places)
+        self._places = PlaceWatch(normal.places, procedure.parts)
         self._evidence = Evidence(procedure, normal)
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)

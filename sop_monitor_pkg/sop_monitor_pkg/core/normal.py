@@ -20,14 +20,14 @@ from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.tempo import Tempo
 
-FORMAT = "vjepa-ros normal work 3"
+FORMAT = "vjepa-ros normal work 4"
 LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
 LEAST = {
     "slow": 0.5,  # standard deviations
     "fast": 0.5,
     "still": 0.3,  # s
     "strange": 0.5,  # of the projection, in which a state's latents have unit covariance
-    "dropped": 0.035,  # picture widths x s
+    "dropped": 0.025,  # picture widths x s
     "swapped": 0.05,
     "foreign": 0.2,
     "surface": 0.1,  # probability
@@ -210,7 +210,7 @@ class Normal:
             },
             "tempo.log_means": tempo.log_means,
             "tempo.log_spreads": tempo.log_spreads,
-            "places.points": places.points,
+            "places.boxes": places.boxes,
             "places.steps": places.steps,
             "places.kinds": places.kinds,
             **{f"anticipator.{k}": v for k, v in self.anticipator.arrays().items()},
@@ -285,7 +285,7 @@ def load(folder: Path) -> Normal:
             else None,
             tempo=Tempo(t["tempo.log_means"], t["tempo.log_spreads"]),
             places=Places(
-                tuple(about["classes"]), t["places.points"], t["places.steps"], t["places.kinds"]
+                tuple(about["classes"]), t["places.boxes"], t["places.steps"], t["places.kinds"]
             ),
             lengths=t["lengths"],
             anticipator=Anticipator.from_arrays(

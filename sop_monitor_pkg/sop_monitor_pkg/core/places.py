@@ -2,18 +2,23 @@
 
 A part that stays where its class has never been in this step, or the step before or after it, is
 told. Where a part of another class belongs there, the wrong part was taken; a thing that is no
-part of the procedure is foreign; any other has been dropped or put down.
+part of the procedure is foreign; any other has been dropped or put down, if nobody holds it.
+
+What is held moves and stops together with who holds it: a part whose box meets that of a hand or
+tool that came to rest at the same time is held, and so is what stands on it. A part that fell comes
+to rest later than the hand that lost it, or away from it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from sop_monitor_pkg.core.resting import RestWatch
+from sop_monitor_pkg.core.scene import meet
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 
 KEPT = 150  # places of a class in a step
@@ -23,7 +28,9 @@ _USUAL = 0.3  # in this share of cycles a class must have been seen, to be one t
 _OFTEN = 5  # sightings in a cycle: what is taken for something else now and then has not been seen
 _LEARNED_S = 0.3  # places of parts that have lain there for so long are normal
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
-_CARRIED = 0.03  # so far from its normal places it may be held
+# A hand that holds a part came to rest at most so much later, or earlier, than the part.
+_LATER_S, _EARLIER_S = 0.3, 0.1
+_HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
 _SAME = 0.03  # so near to a normal place of another class, a part is in its place
 
 
@@ -36,6 +43,7 @@ class Misplaced:
         belongs: a class that is normally there; empty: none.
         rests_s: how long it has lain there, up to _LONGEST_S.
         covered: whether its centre is on, or under, something larger.
+        held: whether somebody holds it, as far as can be seen, or it came along with what it is on.
     """
 
     names: tuple[str, ...]
@@ -43,6 +51,7 @@ class Misplaced:
     belongs: str = ""
     rests_s: float = 0.0
     covered: bool = False
+    held: bool = False
 
     @property
     def name(self) -> str:
@@ -57,9 +66,8 @@ class Misplaced:
 
     @property
     def dropped(self) -> float:
-        """The same as far as it is not held: where people carry it, a part may stand still for a
-        while."""
-        return max(0.0, self.distance - _CARRIED) * self.rests_s
+        """The same if it is not held."""
+        return 0.0 if self.held else self.weight
 
 
 @dataclass(frozen=True)
@@ -67,24 +75,25 @@ class Places:
     """
     Attributes:
         classes: names of what the eyes can see, in the order of their numbers.
-        points: float32 [M, 2], centres of boxes [picture widths].
+        boxes: float32 [M, 4], x0, y0, x1, y1 [picture widths].
         steps, kinds: int64 [M], the step and class of each.
     """
 
     classes: tuple[str, ...] = ()
-    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     kinds: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def misplaced(self, part: SeenPart, steps: Sequence[int]) -> Misplaced:
-        """How far a part is from where its class may be during these steps."""
-        point = np.array(part.centre, np.float32)
+        """How far a part is from where its class may be during these steps: the least distance
+        that no edge of its box is beyond."""
+        box = np.array(part.box, np.float32)
         here = np.isin(self.steps, steps)
         far = np.full(len(self.classes), FARTHEST)
         for kind in range(len(self.classes)):
-            normal = self.points[here & (self.kinds == kind)]
+            normal = self.boxes[here & (self.kinds == kind)]
             if len(normal):
-                far[kind] = min(FARTHEST, float(np.hypot(*(normal - point).T).min()))
+                far[kind] = min(FARTHEST, float(np.abs(normal - box).max(axis=1).min()))
         known = [self.classes.index(name) for name in part.names if name in self.classes]
         if not known:
             return Misplaced(part.names, FARTHEST)
@@ -97,24 +106,55 @@ class Places:
 class PlaceWatch:
     """Says which parts are out of place, and stay there."""
 
-    def __init__(self, places: Places):
-        self._places = places
+    def __init__(self, places: Places, parts: Collection[str]):
+        """`parts`: classes that the procedure names; others that are usual move them."""
+        self._places, self._parts = places, frozenset(parts)
         self._rests = RestWatch()
+        self._held: dict[int, float] = {}  # tracks, and until when
 
     def take(self, sighting: Sighting, steps: Sequence[int]) -> list[Misplaced]:
         """What has lain at one place for LASTING_S, the weightiest first."""
         if sighting.parts is None:
             return []
+        seen = self._rests.take(sighting.parts, sighting.time_s)
+        self._hold(seen, sighting.time_s)
         found = [
             replace(
                 self._places.misplaced(part, steps),
                 rests_s=min(rests_s, _LONGEST_S),
                 covered=any(_covers(other, part) for other in sighting.parts),
+                held=part.track in self._held
+                or any(_carries(one, (part, rests_s)) for one in seen),
             )
-            for part, rests_s in self._rests.take(sighting.parts, sighting.time_s)
+            for part, rests_s in seen
             if rests_s >= LASTING_S
         ]
         return sorted(found, key=lambda item: -item.weight)
+
+    def _hold(self, seen: Sequence[tuple[SeenPart, float]], time_s: float) -> None:
+        """Notes which parts are held."""
+        self._held = {track: end_s for track, end_s in self._held.items() if time_s < end_s}
+        usual = set(self._places.classes) - self._parts
+        holding = [item for item in seen if item[0].name in usual]
+        others = [item for item in seen if item[0].name not in usual]
+        while holding:  # what is held holds what stands on it
+            found = [item for item in others if any(_holds(one, item) for one in holding)]
+            others = [item for item in others if item not in found]
+            self._held |= {part.track: time_s + _HELD_S for part, _ in found}
+            holding = found
+
+
+def _holds(one: tuple[SeenPart, float], other: tuple[SeenPart, float]) -> bool:
+    """Whether a hand, or a part in one, holds the other, by their boxes and times at rest [s]."""
+    (holder, holder_s), (part, part_s) = one, other
+    together = -_LATER_S <= holder_s - part_s <= _EARLIER_S
+    return together and meet(holder.box, part.box)
+
+
+def _carries(one: tuple[SeenPart, float], other: tuple[SeenPart, float]) -> bool:
+    """Whether a thing has come to rest together with what stands on it, by times at rest [s]."""
+    (carrier, carrier_s), (part, part_s) = one, other
+    return abs(carrier_s - part_s) <= _LATER_S and _covers(carrier, part)
 
 
 def _covers(one: SeenPart, other: SeenPart) -> bool:
@@ -127,7 +167,7 @@ def _covers(one: SeenPart, other: SeenPart) -> bool:
 
 def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int = 0) -> Places:
     """Learns from sightings of correct cycles, each with the running step (index; -1: none)."""
-    gathered: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    gathered: dict[tuple[int, str], list[tuple[float, float, float, float]]] = {}
     seen_in: Counter[str] = Counter()
     cycles = list(cycles)
     for sightings, steps in cycles:
@@ -137,30 +177,30 @@ def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int 
         for sighting, step in zip(sightings, steps, strict=True):
             for part, rests_s in rests.take(sighting.parts or (), sighting.time_s):
                 if rests_s >= _LEARNED_S:
-                    gathered.setdefault((step, part.name), []).append(part.centre)
+                    gathered.setdefault((step, part.name), []).append(part.box)
     usual = {n for n, k in seen_in.items() if n != UNKNOWN and k >= _USUAL * len(cycles)}
     classes = tuple(sorted(usual))
     rng = np.random.default_rng(seed)
-    points, steps_, kinds = [], [], []
-    for (step, name), centres in sorted(gathered.items()):
+    boxes, steps_, kinds = [], [], []
+    for (step, name), found in sorted(gathered.items()):
         if name not in usual:
             continue
-        chosen = _spread(np.array(centres, np.float32), KEPT, rng)
-        points.append(chosen)
+        chosen = _spread(np.array(found, np.float32), KEPT, rng)
+        boxes.append(chosen)
         steps_.append(np.full(len(chosen), step))
         kinds.append(np.full(len(chosen), classes.index(name)))
-    if not points:
+    if not boxes:
         return Places(classes)
-    return Places(classes, np.concatenate(points), np.concatenate(steps_), np.concatenate(kinds))
+    return Places(classes, np.concatenate(boxes), np.concatenate(steps_), np.concatenate(kinds))
 
 
-def _spread(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `count` of the points that cover them all: each next one is the farthest."""
-    if len(points) <= count:
-        return points
-    chosen = [int(rng.integers(len(points)))]
-    far = np.hypot(*(points - points[chosen[0]]).T)
+def _spread(boxes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `count` of the boxes that cover them all: each next one is the farthest."""
+    if len(boxes) <= count:
+        return boxes
+    chosen = [int(rng.integers(len(boxes)))]
+    far = np.abs(boxes - boxes[chosen[0]]).max(axis=1)
     while len(chosen) < count and far.max() > 0.0:
         chosen.append(int(far.argmax()))
-        far = np.minimum(far, np.hypot(*(points - points[chosen[-1]]).T))
-    return points[chosen]
+        far = np.minimum(far, np.abs(boxes - boxes[chosen[-1]]).max(axis=1))
+    return boxes[chosen]

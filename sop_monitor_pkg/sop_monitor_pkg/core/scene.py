@@ -61,11 +61,11 @@ class SceneWatch:
             for part, rests_s in seen
             if part.name in self._parts and (rests_s < _RESTS_S or part.track in self._held)
         ]
-        self._held = {p.track for p in moved if any(_meet(p.box, o.box) for o in others)}
+        self._held = {p.track for p in moved if any(meet(p.box, o.box) for o in others)}
         self.map = maps([*others, *moved], self._classes)
 
 
-def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
+def meet(one: Sequence[float], other: Sequence[float]) -> bool:
     """Whether two boxes x0, y0, x1, y1 have something in common."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
