@@ -9,7 +9,7 @@ import pytest
 import small_work
 from small_work import PROCEDURE, STEPS, cycle, part, raised, steps
 from sop_monitor_pkg.core import learning, places, scene
-from sop_monitor_pkg.core.events import StepBegun
+from sop_monitor_pkg.core.events import StepBegun, Suspicion
 from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.kinds import Kind
@@ -275,6 +275,22 @@ def test_what_a_held_part_carries_is_held_and_what_falls_on_it_is_not():
     assert sorted((item.name, item.held) for item in found if item.name != "hand") == [
         ("nut_m3", False), ("nut_m3", True), ("plate", True)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("length_s, kind", [(3.0, Kind.LABEL), (0.5, Kind.SKIPPED)])
+def test_a_step_in_which_nobody_had_time_to_read_its_label_is_skipped(known, length_s, kind):
+    labelled = small_work.procedure(
+        small_work.TEXT.replace("title: Turn it", "title: Turn it, labels: [{text: LOT-47}]")
+    )
+    follower, seen = CycleFollower(labelled, known), Seen()
+    follower._reads, follower._told = True, [(1, 2.0)]
+    follower._close(2.0 + length_s, seen)
+    (told,) = (event for event in seen.events if isinstance(event, Suspicion))
+    assert (told.kind, told.step) == (kind, "turn") and "no label reads LOT-47" in told.reason
+    uncalibrated = CycleFollower(labelled, replace(known, scales={}))
+    uncalibrated._reads, uncalibrated._told = True, [(1, 2.0)]
+    uncalibrated._close(2.5, seen := Seen())
+    assert [e.kind for e in seen.events if isinstance(e, Suspicion)] == [Kind.LABEL]
 
 
 def test_standing_still_counts_from_when_the_work_goes_on(known):

@@ -193,7 +193,8 @@ class CycleFollower:
             seen.scores.append(Score("fast", -deviation, Kind.TOO_FAST, name, reason))
         self._lengths.append((step, length_s))
         seen.events.append(StepEnded(name, round(time_s * SECOND_NS)))
-        self._check_labels(step, begin_s, seen)
+        no_time = self._normal.is_beyond("fast", -deviation)
+        self._check_labels(step, begin_s, no_time, seen)
         self._check_parts(step, begin_s, time_s, seen)
 
     def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
@@ -343,13 +344,19 @@ class CycleFollower:
         labels = self._procedure.by_name[self._steps[step]].labels
         return [c.value for c in labels if self._read_s.get(c.value, -np.inf) < begin_s]
 
-    def _check_labels(self, step: int, begin_s: float, seen: Seen) -> None:
-        """What a step asks for and nobody has read is a fault when the step has ended."""
+    def _check_labels(self, step: int, begin_s: float, no_time: bool, seen: Seen) -> None:
+        """What a step asks for and nobody has read is a fault when the step has ended; where it had
+        `no_time` for reading, it is the step that was skipped."""
         missing = self._unread(step, begin_s)
         if missing and self._reads:
+            kind = Kind.SKIPPED if no_time else Kind.LABEL
             reason = f"no label reads {' or '.join(missing)}"
+            if no_time:
+                reason = (
+                    f"'{self._procedure.by_name[self._steps[step]].title}' in passing: {reason}"
+                )
             stamp_ns = seen.events[-1].stamp_ns
-            seen.events.append(Suspicion(Kind.LABEL, stamp_ns, self._steps[step], reason=reason))
+            seen.events.append(Suspicion(kind, stamp_ns, self._steps[step], reason=reason))
 
     def _check_parts(self, step: int, begin_s: float, end_s: float, seen: Seen) -> None:
         """A part that this step asks for, and that nobody has seen while it lasted."""

@@ -113,6 +113,10 @@ class Normal:
         """Clean cycles that are flagged at any threshold."""
         return sum(extremes.out_of_order for extremes in self.clean) + len(self.aside)
 
+    def is_beyond(self, score: str, value: float) -> bool:
+        """Whether a score raises an alarm; none does before there are thresholds."""
+        return score in self.scales and self.scales[score](value) > self.threshold
+
     @property
     def eyes(self) -> tuple[str, ...]:
         """Topics of the eyes that looked at the clean cycles: without one of them, what it tells
