@@ -123,12 +123,9 @@ def _station(seed: int, clean: bool, faults: str, fps: float, restock: float) ->
 
     if clean and faults:
         raise FaultError("--clean and --faults exclude each other; give one of them")
-    if clean:
-        return Station(seed, KINDS, 0.0, fps, restock)
-    if faults:
-        kinds = check_kinds([kind.strip() for kind in faults.split(",")])
-        return Station(seed, kinds, 1.0, fps, restock)
-    return Station(seed, KINDS, FAULTY_SHARE, fps, restock)
+    kinds = check_kinds([kind.strip() for kind in faults.split(",")]) if faults else KINDS
+    faulty_share = 0.0 if clean else 1.0 if faults else FAULTY_SHARE
+    return Station(seed, kinds, faulty_share, fps, restock)
 
 
 def _record(

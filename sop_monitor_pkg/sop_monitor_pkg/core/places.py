@@ -108,7 +108,7 @@ class PlaceWatch:
 
     def __init__(self, places: Places, parts: Collection[str]):
         """`parts`: classes that the procedure names; others that are usual move them."""
-        self._places, self._parts = places, frozenset(parts)
+        self._places, self._holders = places, set(places.classes) - set(parts)
         self._rests = RestWatch()
         self._held: dict[int, float] = {}  # tracks, and until when
 
@@ -134,9 +134,8 @@ class PlaceWatch:
     def _hold(self, seen: Sequence[tuple[SeenPart, float]], time_s: float) -> None:
         """Notes which parts are held."""
         self._held = {track: end_s for track, end_s in self._held.items() if time_s < end_s}
-        usual = set(self._places.classes) - self._parts
-        holding = [item for item in seen if item[0].name in usual]
-        others = [item for item in seen if item[0].name not in usual]
+        holding = [item for item in seen if item[0].name in self._holders]
+        others = [item for item in seen if item[0].name not in self._holders]
         while holding:  # what is held holds what stands on it
             found = [item for item in others if any(_holds(one, item) for one in holding)]
             others = [item for item in others if item not in found]

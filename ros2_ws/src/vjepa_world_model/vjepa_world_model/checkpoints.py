@@ -131,8 +131,7 @@ def build_world_model(
         sizes = stored.predictor if grid is None else replace(stored.predictor, grid=grid)
         predictor = _load_predictor(replace(stored, predictor=sizes), dtype, device)
     model = WorldModel(encoder, predictor, stored.name, device, stored.anchored, memory_limit_bytes)
-    if compiled or (compiled is None and device.type == "cuda"):
-        model.compile()
+    model.compile(compiled)
     return model
 
 

@@ -128,8 +128,7 @@ def make_random_model(
     model = WorldModel(
         Encoder(eye), mind, stored.name, device, memory_limit_bytes=memory_limit_bytes
     )
-    if compiled or (compiled is None and device.type == "cuda"):
-        model.compile()
+    model.compile(compiled)
     return model
 
 

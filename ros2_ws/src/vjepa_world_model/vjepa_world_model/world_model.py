@@ -122,12 +122,14 @@ class WorldModel:
         """Whether there is a predictor for `rollout` and `score`."""
         return self._predictor is not None
 
-    def compile(self) -> None:
+    def compile(self, wanted: bool | None = True) -> None:
         """Compile the predictor, and on a GPU record the encoding of a picture as a CUDA graph.
 
         Takes a minute or two. Where it cannot be done the model computes as before, and
-        `not_compiled` says why.
+        `not_compiled` says why. `wanted` None: only on a GPU.
         """
+        if not (self.device.type == "cuda" if wanted is None else wanted):
+            return
         try:
             if self._predictor is not None:
                 compile_predictor(self._predictor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,10 @@ def draw_parts(plan: CyclePlan, taken: list[str], rng: np.random.Generator) -> l
             offset = rng.uniform(-0.8, 0.8, 2) * MM
             parts.append(Part(name, wrong.get(name, kind), _in_bin(kind, place, offset)))
     if plan.restock is not None:
-        parts = _restocked(parts, taken, plan.restock)
+        name = restocked_name(plan.restock, taken)
+        start = Pose.at(layout.HAND_HOME) if plan.restock.into else place_in_bin(name)
+        parts = [part for part in parts if part.name != name]
+        parts.append(Part(name, plan.restock.kind, start))
     if plan.foreign:
         parts.append(Part("foreign", "foreign", Pose(-200 * MM, 0.0, 0.0)))
     return parts
@@ -71,14 +75,11 @@ def _in_bin(kind: str, place: tuple[float, float], offset: np.ndarray) -> Pose:
     return Pose(*(layout.BINS[kind] + place + offset).tolist(), z)
 
 
-def _restocked(parts: list[Part], taken: list[str], restock: Restock) -> list[Part]:
-    """All parts, the one that the hand brings or takes last; none that a step is about."""
+def restocked_name(restock: Restock, taken: Sequence[str]) -> str:
+    """Of the part that the hand brings or takes, which is none that a step is about."""
     names = [f"{restock.kind}_{i}" for i in range(len(layout.BIN_PLACES[restock.kind]))]
     free = [name for name in names if name not in taken]
-    name = free[np.random.default_rng(restock.seed).integers(len(free))]
-    start = Pose.at(layout.HAND_HOME) if restock.into else place_in_bin(name)
-    others = [part for part in parts if part.name != name]
-    return [*others, Part(name, restock.kind, start)]
+    return free[np.random.default_rng(restock.seed).integers(len(free))]
 
 
 def _part_of(plan: StepPlan, rng: np.random.Generator) -> str:

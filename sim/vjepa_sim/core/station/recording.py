@@ -113,11 +113,7 @@ def frame_truth(frame: Frame, cycle: Cycle) -> dict[str, Any]:
 def cycle_truth(cycle: Cycle, station: Station, index: int) -> dict[str, Any]:
     """cycle.json, once the cycle is filmed."""
     label, restock = cycle.plan.label, cycle.plan.restock
-    restocked = None
-    if restock is not None:
-        end_s = round(cycle.script.restocked_s, 3)
-        restocked = {"part": restock.kind, "into": restock.into, "begin_s": 0.0, "end_s": end_s}
-    return {
+    truth = {
         "seed": station.cycle_seed(index),
         "clean": not cycle.plan.faults,
         "steps": [
@@ -142,7 +138,13 @@ def cycle_truth(cycle: Cycle, station: Station, index: int) -> dict[str, Any]:
             "code_kind": label.code_kind,
             "readable": not label.smear,
         },
-    } | ({} if restocked is None else {"restock": restocked})
+    }
+    if restock is not None:
+        end_s = round(cycle.script.restocked_s, 3)
+        truth["restock"] = {
+            "part": restock.kind, "into": restock.into, "begin_s": 0.0, "end_s": end_s
+        }  # fmt: skip
+    return truth
 
 
 def _film(part: Path, cycle: Cycle) -> None:

@@ -10,7 +10,7 @@ from vjepa_sim.core.station import layout
 from vjepa_sim.core.station.choreography import Choreography
 from vjepa_sim.core.station.faults import CyclePlan
 from vjepa_sim.core.station.layout import MM, Pose
-from vjepa_sim.core.station.parts import Part, draw_parts, draw_taken
+from vjepa_sim.core.station.parts import Part, draw_parts, draw_taken, restocked_name
 from vjepa_sim.core.station.procedure import ACTORS
 from vjepa_sim.core.station.work import Work
 
@@ -53,7 +53,7 @@ def write_script(plan: CyclePlan, rng: np.random.Generator) -> Script:
     }
     work = Work(Choreography(actors, {p.name: p.start for p in parts}, rng, pace), rng)
     if plan.restock is not None:
-        work.restock(parts[-1 - bool(plan.foreign)].name, plan.restock.into)
+        work.restock(restocked_name(plan.restock, taken), plan.restock.into)
     restocked_s = work.c.now
     segments = []
     for i, (step, part) in enumerate(zip(plan.steps, taken)):
