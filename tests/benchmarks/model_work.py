@@ -13,6 +13,7 @@ import torch
 from transformers import VJEPA2Config
 from vjepa_world_model.predictor import PredictorConfig
 
+_REST_S = 0.01  # OpenMP's threads spin for some milliseconds after what they did last
 _PEAK_SIDE = {"cpu": 2048, "cuda": 8192}  # of square matrices: large enough to reach the peak
 
 
@@ -77,6 +78,7 @@ def timed(
     while True:
         for run, taken in zip(runs, times):
             _wait(device)
+            time.sleep(_REST_S)
             begun = time.perf_counter()
             run()
             _wait(device)

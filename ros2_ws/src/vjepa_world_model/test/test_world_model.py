@@ -113,6 +113,44 @@ def test_a_memory_limit_is_held_in_chunks_and_changes_no_energy(small_parts, anc
     assert energies.shape == (7, 3) and torch.allclose(energies, expected, atol=1e-5)
 
 
+CORES = """
+import os, torch
+from vjepa_world_model.checkpoints import load_world_model
+model = load_world_model(None, "cpu", parts="predictor")
+features, goal, actions = *torch.randn(2, model.tokens, model.width), 0.05 * torch.randn(5, 2, 7)
+state, step, sizes = torch.zeros(7), model.predictor.step, []
+
+def counted(features, actions, *rest, **options):
+    sizes.append((len(actions), torch.get_num_threads()))
+    return step(features, actions, *rest, **options)
+
+def scores(threads):
+    torch.set_num_threads(threads)
+    with torch.no_grad():
+        return model.score(features, goal, state, actions, stay)
+
+stay = model.imagine_stay(features, state, 2)
+alone = scores(1)
+model.predictor.step = counted
+assert torch.allclose(scores(3), alone, atol=1e-6)
+assert sorted(sizes) == [(1, 1)] * 2 + [(2, 1)] * 4, sizes
+assert torch.get_num_threads() == 3
+sizes.clear()
+actions.requires_grad_()
+energies = model.score(features, goal, state, actions, stay)  # a gradient needs one graph
+torch.autograd.grad(energies.sum(), actions)
+assert sizes == [(5, 3)] * 2, sizes
+child = os.fork()
+if not child:
+    os._exit(0 if torch.allclose(scores(3), alone, atol=1e-6) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_several_steps_are_imagined_on_every_core_apart_with_equal_energies():
+    subprocess.run([sys.executable, "-c", CORES], check=True, timeout=120)
+
+
 def test_pictures_beyond_the_memory_limit_are_encoded_one_by_one(small_parts, monkeypatch):
     encoder = Encoder(small_parts[0])
     parts = encoder, None, "small", torch.device("cpu")
