@@ -9,11 +9,13 @@ import pytest
 import small_work
 from small_work import PROCEDURE, STEPS, cycle, part, raised, steps
 from sop_monitor_pkg.core import learning, places, scene
+from sop_monitor_pkg.core.decoder import Decoder
 from sop_monitor_pkg.core.events import StepBegun, Suspicion
 from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.order_language import OrderLanguage
+from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
 from sop_monitor_pkg.core.places import PlaceWatch
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
@@ -170,6 +172,24 @@ def test_mistakes_are_rare_and_what_is_allowed_is_not():
     assert next_piece["turn"] == pytest.approx(1.0)  # the piece before was broken off
     forbidden = OrderLanguage(PROCEDURE, escape=0.0).log_next((0,))
     assert forbidden[STEPS.index("put")] == -np.inf
+
+
+@pytest.mark.parametrize(
+    "rival, ahead, told", [("wipe", 9.0, 2), ("wipe", 5.0, 1), ("turn", 9.0, 1)]
+)
+def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, told):
+    language = OrderLanguage(PROCEDURE)
+    decoder = Decoder(language, np.full((len(STEPS), STATES_PER_STEP), 5.0))
+    decoder.begin(STEPS.index("take"), 0.0)
+    chance = dict(zip(STEPS, language.log_next((0,))))
+    fits = np.full(len(STEPS) * STATES_PER_STEP, -200.0)
+    for time_s, phase in enumerate(range(PHASES), 1):
+        decoder.step(np.where(np.arange(len(fits)) == phase, 0.0, fits), 0.2 * time_s)
+    fits[STEPS.index("put") * STATES_PER_STEP] = ahead
+    fits[STEPS.index(rival) * STATES_PER_STEP] = chance["put"] - chance[rival]
+    belief = decoder.step(fits, 1.2)
+    assert [STEPS[step] for step, _ in belief.path] == ["take", "put"]
+    assert belief.told == told
 
 
 def outlooks(example, known):

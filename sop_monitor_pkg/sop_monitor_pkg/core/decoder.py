@@ -26,10 +26,13 @@ class DecoderRules:
     Attributes:
         margin: by how much the log-score must exceed that of every token which says otherwise,
             before a step is told.
+        doubt: the same among steps that are all out of order: that something is wrong is certain,
+            and only which of them it is remains to be seen.
         beam: tokens that are worse than the best by more are dropped.
     """
 
     margin: float = 12.0
+    doubt: float = 6.0
     beam: float = 60.0
 
 
@@ -142,6 +145,13 @@ class Decoder:
                 if score + chance > scores[state]:
                     scores[state], paths[state] = score + chance, (*path, (step, time_s))
 
+    def _margin(self, wanted: tuple[int, ...], other: tuple[int, ...]) -> float:
+        """By how much steps must be likelier than others, for their last one to be told."""
+        allowed, last = self._language.allowed(wanted[:-1]), len(wanted) - 1
+        if wanted[last] in allowed or len(other) <= last or other[last] in allowed:
+            return self._rules.margin
+        return self._rules.doubt
+
     def _believed(self) -> Belief:
         best = int(self._scores.argmax())
         path = self._paths[best]
@@ -151,10 +161,10 @@ class Decoder:
             length = len(self._told) + 1
             wanted = tuple(step for step, _ in path[:length])
             others = [s for s in alive if sequences[s][:length] != wanted]
-            rival = max((self._scores[s] for s in others), default=-np.inf)
-            if len(self._told) == 0:
-                rival = max(rival, self._waiting)
-            if self._scores[best] - rival < self._rules.margin:
+            margins = [self._margin(wanted, sequences[s]) for s in others]
+            if any(self._scores[best] - self._scores[s] < m for s, m in zip(others, margins)):
+                break
+            if not self._told and self._scores[best] - self._waiting < self._rules.margin:
                 break
             self._told = path[:length]
             self._waiting = -np.inf

@@ -29,7 +29,7 @@ LEAST = {
     "strange": 0.5,  # of the projection, in which a state's latents have unit covariance
     "dropped": 0.025,  # picture widths x s
     "swapped": 0.05,
-    "foreign": 0.2,
+    "foreign": 0.14,
     "surface": 0.1,  # probability
     "unread": 0.2,  # of the usual time of the step
 }

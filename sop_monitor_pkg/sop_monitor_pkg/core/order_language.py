@@ -22,16 +22,23 @@ class OrderLanguage:
         self._procedure = procedure
         self.steps = tuple(procedure.by_name)
         self._escape = math.log(escape) if escape > 0.0 else -math.inf
-        self._known: dict[tuple[int, ...], list[float]] = {}
+        self._known: dict[tuple[int, ...], tuple[list[float], frozenset[int]]] = {}
 
     def log_next(self, done: tuple[int, ...]) -> list[float]:
         """For each step the log-probability that it is next after these (indices, in order)."""
+        return self._after(done)[0]
+
+    def allowed(self, done: tuple[int, ...]) -> frozenset[int]:
+        """Steps (indices) that are no mistake after these."""
+        return self._after(done)[1]
+
+    def _after(self, done: tuple[int, ...]) -> tuple[list[float], frozenset[int]]:
         found = self._known.get(done)
         if found is None:
             found = self._known[done] = self._compute(done)
         return found
 
-    def _compute(self, done: tuple[int, ...]) -> list[float]:
+    def _compute(self, done: tuple[int, ...]) -> tuple[list[float], frozenset[int]]:
         procedure = self._procedure
         names = procedure.newest([self.steps[index] for index in done])
         missed: set[str] = set()  # of these the absence has been accepted
@@ -57,7 +64,7 @@ class OrderLanguage:
                 found.append(math.log(share[name] / total))
             else:
                 found.append(self._escape + math.log(self._mistake(name, names, missed)))
-        return found
+        return found, frozenset(i for i, name in enumerate(self.steps) if name in share)
 
     def _mistake(self, name: str, names: list[str], missed: set[str]) -> float:
         """How usual it is, among mistakes, that this step comes next."""
