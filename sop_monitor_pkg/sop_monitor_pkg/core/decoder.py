@@ -161,8 +161,8 @@ class Decoder:
             length = len(self._told) + 1
             wanted = tuple(step for step, _ in path[:length])
             others = [s for s in alive if sequences[s][:length] != wanted]
-            margins = [self._margin(wanted, sequences[s]) for s in others]
-            if any(self._scores[best] - self._scores[s] < m for s, m in zip(others, margins)):
+            ahead = self._scores[best] - self._scores
+            if any(ahead[state] < self._margin(wanted, sequences[state]) for state in others):
                 break
             if not self._told and self._scores[best] - self._waiting < self._rules.margin:
                 break
