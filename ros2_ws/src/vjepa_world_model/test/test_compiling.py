@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from torch._inductor import config
-from vjepa_world_model.compiling import compile_predictor
 from vjepa_world_model.world_model import WorldModel
 
 
@@ -34,11 +33,13 @@ def energies(model: WorldModel) -> list[torch.Tensor]:
         return [*scored, *torch.autograd.grad(last, leaf)]
 
 
-def test_compiled_blocks_compute_the_same_for_any_number_of_sequences(model):
-    before, predictor = energies(model), model.predictor
-    compile_predictor(predictor, backend="aot_eager")  # all but the C++ compiler, which takes long
-    model.compiled = True
-    assert predictor.run_blocks[0] is not predictor.predictor_blocks[0]
+@pytest.mark.parametrize("anchored", [False, True])
+def test_compiled_it_scores_the_same_for_any_number_of_sequences(model, anchored):
+    model.anchored = anchored
+    before = energies(model)
+    model.compile(backend="aot_eager")  # all but the C++ compiler, which takes long
+    assert model.compiled, model.not_compiled
+    assert model.predictor.run.blocks[0] is not model.predictor.predictor_blocks[0]
     with torch.compiler.set_stance("fail_on_recompile"):  # no plan waits for the compiler
         after = energies(model)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(after, before, strict=True))
@@ -49,5 +50,5 @@ def test_without_a_compiler_the_model_stays_as_it_was_and_says_why(model, monkey
     before = energies(model)
     model.compile()
     assert "compiler" in model.not_compiled
-    assert model.predictor.run_blocks == list(model.predictor.predictor_blocks)
+    assert model.predictor.run.blocks == list(model.predictor.predictor_blocks)
     assert all(map(torch.equal, energies(model), before))

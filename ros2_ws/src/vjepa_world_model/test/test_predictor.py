@@ -111,9 +111,13 @@ def test_the_last_step_keeps_nothing_and_predicts_the_same(small_parts):
 def test_one_frame_is_shared_by_all_actions(small_parts):
     _, model = small_parts
     frame, actions, state = torch.randn(1, 4, 24), torch.randn(5, 7), torch.randn(1, 7)
-    shared = model.step(frame, actions, state, KeyValueCache())
     copies = frame.expand(5, -1, -1), actions, state.expand(5, -1)
-    assert torch.allclose(shared, model.step(*copies, KeyValueCache()), atol=1e-6)
+    caches = KeyValueCache(), KeyValueCache()
+    shared, apart = model.step(frame, actions, state, caches[0]), model.step(*copies, caches[1])
+    assert torch.allclose(shared, apart, atol=1e-6)
+    assert torch.equal(shared, model.step(frame, actions, state, KeyValueCache(), last=True))
+    later = [model.step(apart, actions, copies[2], cache) for cache in caches]
+    assert torch.allclose(*later, atol=1e-6)
 
 
 def test_a_predictor_that_has_planned_can_be_trained(small_parts):

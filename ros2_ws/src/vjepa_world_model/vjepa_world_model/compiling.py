@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import torch
 
-from vjepa_world_model.predictor import ActionConditionedPredictor, Block, KeyValueCache
+from vjepa_world_model.predictor import Steps
 
-# Sequences and steps that are imagined once, so that no plan waits for the compiler: a single step,
+# Sequences and steps that are scored once, so that no plan waits for the compiler: a single step,
 # and a first one, a middle one and a last one, of several sequences and of one.
-_WARM_UP = ((2, 1), (1, 1), (3, 3), (1, 3))
-_WARM_UP_GRADIENT = (1, 3)  # as the planner refines a plan
+WARM_UP = ((2, 1), (1, 1), (3, 3), (1, 3))
+WARM_UP_GRADIENT = (1, 3)  # as the planner refines a plan
 # Kinds of steps that a block is compiled for: first or not, last or not, first block or not, one
 # sequence or more, with or without gradients. Beyond torch's limit of 8 it would run some of them
 # as they are.
@@ -27,57 +27,37 @@ class CannotCompile(RuntimeError):
     """Says why the model stays as it was."""
 
 
-def compile_predictor(predictor: ActionConditionedPredictor, backend: str = "inductor") -> None:
-    """Compile the blocks for any number of sequences; a minute, where nothing is cached.
+def compiled(function: Callable, backend: str) -> Callable:
+    """For any number of sequences and of earlier frames; all other sizes are built in.
 
-    `backend` of torch.compile.
-
-    Raises:
-        CannotCompile: there is no compiler, or it fails.
+    Args:
+        function: its first dimensions of three are sequences, and what it gets as `past` are keys
+            and values.
+        backend: of torch.compile, which starts with the first call.
     """
     dynamo = torch._dynamo.config
     dynamo.recompile_limit = max(dynamo.recompile_limit, _KINDS)
-    blocks = predictor.predictor_blocks
-    predictor.run_blocks = [_compiled(block, backend) for block in blocks]
-    try:
-        for sequences, horizon in _WARM_UP:
-            with torch.no_grad():
-                _imagine(predictor, sequences, horizon)
-        numbers, imagined = _imagine(predictor, *_WARM_UP_GRADIENT)
-        torch.autograd.grad(imagined.sum(), numbers)
-    except Exception as error:  # the compilers below torch each raise their own kinds
-        predictor.run_blocks = list(blocks)
-        reason = str(error).partition("\n")[0]
-        raise CannotCompile(f"{type(error).__name__}: {reason}") from error
+    run = torch.compile(function, backend=backend)
 
-
-def _compiled(block: Block, backend: str) -> Callable:
-    """For any number of sequences and of earlier frames; all other sizes are built in."""
-    run = torch.compile(block, backend=backend)
-
-    def call(tokens, change, rotary, mask=None, past=None, keep=False, projected=None):
-        for part in (tokens, change, *(projected or ()), *(past or ())):
-            if part is not None and len(part) > 1:  # a single one is compiled apart
+    def call(*parts, past=None, **options):
+        for part in (*parts, *(past or ())):
+            # A single sequence is compiled apart.
+            if isinstance(part, torch.Tensor) and part.dim() > 2 and len(part) > 1:
                 torch._dynamo.maybe_mark_dynamic(part, 0)
         for part in past or ():
             torch._dynamo.maybe_mark_dynamic(part, 2)
-        return run(tokens, change, rotary, mask, past, keep, projected)
+        return run(*parts, **options) if past is None else run(*parts, past=past, **options)
 
     return call
 
 
-def _imagine(
-    predictor: ActionConditionedPredictor, sequences: int, horizon: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Actions and states [sequences, 7], and the last frame imagined from them."""
-    device, config = predictor.predictor_embed.weight.device, predictor.config
-    frame = torch.zeros(1, config.tokens, config.embed_dim, device=device)
-    state = torch.zeros(1, 7, device=device)
-    numbers, cache = torch.zeros(sequences, 7, device=device, requires_grad=True), KeyValueCache()
-    for step in range(horizon):
-        frame = predictor.step(frame, numbers, state, cache, last=step == horizon - 1)
-        state = numbers
-    return numbers, frame
+def compiled_steps(steps: Steps, backend: str) -> Steps:
+    """Those of a predictor."""
+    return Steps(
+        compiled(steps.first, backend),
+        [compiled(block, backend) for block in steps.blocks],
+        compiled(steps.patches, backend),
+    )
 
 
 class Recorded:

@@ -19,6 +19,8 @@ from vjepa_world_model.rotary import RotaryTables, rotary_tables, rotate
 
 Projected = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Rotated queries, rotated keys, and values, each [B, tokens, width]."""
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+"""Each [B, heads, tokens, head width]."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,24 @@ class PredictorConfig:
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the frames so far, per block, each [B, heads, tokens, head width]."""
+    """Keys and values of the frames so far, per block."""
 
-    blocks: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    blocks: list[KeysValues] = field(default_factory=list)
     frames: int = 0
+
+
+@dataclass
+class Steps:
+    """What a predictor calls; `compiling` puts compiled ones in their place.
+
+    Attributes:
+        first: the first block, where the first token alone differs between sequences.
+        blocks: all blocks. patches: what becomes of the last block's tokens.
+    """
+
+    first: Callable
+    blocks: list[Callable]
+    patches: Callable
 
 
 class ActionConditionedPredictor(nn.Module):
@@ -76,8 +92,9 @@ class ActionConditionedPredictor(nn.Module):
         )
         self.predictor_norm = nn.LayerNorm(width, eps=1e-6)
         self.predictor_proj = nn.Linear(width, config.embed_dim)
-        self.run_blocks: list[Callable] = list(self.predictor_blocks)
-        """The blocks as they are called; `compiling` puts compiled ones in their place."""
+        self.run = Steps(
+            self.predictor_blocks[0].forward_shared, list(self.predictor_blocks), self._patches
+        )
         self._rotary: dict[tuple, RotaryTables] = {}
 
     def forward(
@@ -97,13 +114,13 @@ class ActionConditionedPredictor(nn.Module):
             [B, T * N, D]: the rows of frame t predict frame t + 1 (before the layer norm).
         """
         frames = actions.shape[1]
-        tokens = self._tokens(features, actions, states, extrinsics)
+        tokens = _joined(self._parts(features, actions, states, extrinsics))
         rotary = self._rotary_tables(0, frames, tokens)
         mask = _frame_mask(frames, tokens.shape[1] // frames, tokens.device) if frames > 1 else None
         change = None
-        for block in self.run_blocks:
+        for block in self.run.blocks:
             tokens, change, _ = block(tokens, change, rotary, mask=mask)
-        return self._patches(change.add_(tokens), frames)
+        return self.run.patches(tokens, change, frames)
 
     def step(
         self,
@@ -125,46 +142,39 @@ class ActionConditionedPredictor(nn.Module):
         Returns:
             [B, N, D]: the prediction of the next frame (before the layer norm).
         """
-        tokens = self._tokens(
+        parts = self._parts(
             features,
             actions[:, None],
             states[:, None],
             None if extrinsics is None else extrinsics[:, None],
         )
-        rotary = self._rotary_tables(cache.frames, 1, tokens)
-        earlier = cache.blocks or [None] * len(self.run_blocks)
-        first, change, kept = None, None, []
-        shared = [part for part in (features, states, extrinsics) if part is not None]
-        if len(actions) > max(map(len, shared)):
-            first = self._project_shared(tokens, rotary)
-        for index, block in enumerate(self.run_blocks):
-            projected = first if index == 0 else None
-            tokens, change, seen = block(
-                tokens, change, rotary, past=earlier[index], keep=not last, projected=projected
-            )
+        rotary = self._rotary_tables(cache.frames, 1, parts[0])
+        own, others = parts[0].flatten(1, 2), parts[1:]
+        earlier = cache.blocks or [None] * len(self.run.blocks)
+        kept, blocks = [], self.run.blocks
+        if not cache.frames and len(own) > max(map(len, others)):
+            shared = torch.cat(others, dim=2).flatten(1, 2)
+            tokens, change, seen = self.run.first(own, shared, rotary, keep=not last)
+            kept, blocks = [seen], blocks[1:]
+        else:
+            tokens, change = _joined(parts), None
+        for index, block in enumerate(blocks, len(kept)):
+            tokens, change, seen = block(tokens, change, rotary, past=earlier[index], keep=not last)
             if not last:
                 earlier[index] = None  # it is in what was seen now
                 kept.append(seen)
         if not last:
             cache.blocks = kept
             cache.frames += 1
-        return self._patches(change.add_(tokens), 1)
+        return self.run.patches(tokens, change, 1)
 
-    def _project_shared(self, tokens: torch.Tensor, rotary: RotaryTables) -> Projected:
-        """What the first block projects, where tokens differ in their action alone: the others are
-        projected once for all."""
-        block = self.predictor_blocks[0]
-        own = block.project(tokens[:, :1], rotary.at(slice(0, 1)))
-        shared = block.project(tokens[:1, 1:], rotary.at(slice(1, None)))
-        shared = (part.expand(len(tokens), -1, -1) for part in shared)
-        return tuple(torch.cat(parts, 1) for parts in zip(own, shared, strict=True))
-
-    def _tokens(self, features, actions, states, extrinsics) -> torch.Tensor:
+    def _parts(self, features, actions, states, extrinsics) -> list[torch.Tensor]:
+        """Tokens of actions, states, extrinsics and patches, each [B or 1, T, tokens, width]."""
         if self.config.extrinsics and extrinsics is None:
             raise ValueError(
                 "this predictor was trained with camera extrinsics [B, T, 6]: give them"
             )
-        batch, frames = actions.shape[:2]
+        frames = actions.shape[1]
         dtype = self.predictor_embed.weight.dtype
         patches = self.predictor_embed(features.to(dtype)).unflatten(1, (frames, -1))
         if patches.shape[2] != self.config.tokens:
@@ -176,10 +186,10 @@ class ActionConditionedPredictor(nn.Module):
         parts = [self.action_encoder(actions), self.state_encoder(states)]
         if self.config.extrinsics:
             parts.append(self.extrinsics_encoder(extrinsics))
-        parts = [*(part.to(dtype)[:, :, None] for part in parts), patches]
-        return torch.cat([part.expand(batch, -1, -1, -1) for part in parts], dim=2).flatten(1, 2)
+        return [*(part.to(dtype)[:, :, None] for part in parts), patches]
 
-    def _patches(self, tokens: torch.Tensor, frames: int) -> torch.Tensor:
+    def _patches(self, tokens: torch.Tensor, change: torch.Tensor, frames: int) -> torch.Tensor:
+        tokens = _added(change, tokens)
         tokens = tokens.unflatten(1, (frames, -1))[:, :, self.config.conditions :].flatten(1, 2)
         return self.predictor_proj(self.predictor_norm(tokens))
 
@@ -204,24 +214,39 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, tokens, change, rotary, mask=None, past=None, keep=False, projected=None):
+    def forward(self, tokens, change, rotary, mask=None, past=None, keep=False):
         """The tokens, how they change last, and the keys and values seen if they are to be kept.
 
         `change`, what the MLP gave, is added by who takes it: a compiler joins that with the norm
         of the next block, which comes in as its `change`; the first block gets None.
-        `projected`: what `project` gives for these tokens, where it is known already.
         """
         if change is not None:
-            tokens = change.add_(tokens)  # in place: nothing else needs what a linear layer gave
-        if projected is None:
-            projected = self.project(tokens, rotary)
-        attended, seen = self.attn(projected, mask, past, keep)
-        tokens = attended.add_(tokens)
-        return tokens, self.mlp(self.norm2(tokens)), seen
+            tokens = _added(change, tokens)
+        found, seen = self.attn.attend(self._project(tokens, rotary), mask, past, keep)
+        return *self._change(tokens, found), seen
 
-    def project(self, tokens: torch.Tensor, rotary: RotaryTables) -> Projected:
-        """Rotated queries, rotated keys, and values of every token."""
+    def forward_shared(
+        self, own: torch.Tensor, shared: torch.Tensor, rotary: RotaryTables, keep: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, KeysValues | None]:
+        """`forward` of a first frame's tokens that differ between sequences in the first one alone.
+
+        Args:
+            own: that one, [B, 1, width]; shared: the others, [1, tokens - 1, width].
+        """
+        mine = self._project(own, rotary.at(slice(0, 1)))
+        theirs = self._project(shared, rotary.at(slice(1, None)))
+        found, seen = self.attn.attend_shared(mine, theirs, keep)
+        tokens = torch.cat([own, shared.expand(len(own), -1, -1)], dim=1)
+        return *self._change(tokens, found), seen
+
+    def _project(self, tokens: torch.Tensor, rotary: RotaryTables) -> Projected:
         return self.attn.project(self.norm1(tokens), rotary)
+
+    def _change(
+        self, tokens: torch.Tensor, found: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = _added(self.attn.proj(found), tokens)
+        return tokens, self.mlp(self.norm2(tokens))
 
 
 class RotaryAttention(nn.Module):
@@ -239,16 +264,66 @@ class RotaryAttention(nn.Module):
         qkv = self.qkv(tokens)
         return *rotate(qkv[..., : 2 * width], rotary).chunk(2, dim=-1), qkv[..., 2 * width :]
 
-    def forward(self, projected, mask, past, keep):
-        queries, keys, values = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected
-        )
+    def attend(
+        self,
+        projected: Projected,
+        mask: torch.Tensor | None,
+        past: KeysValues | None,
+        keep: bool,
+    ) -> tuple[torch.Tensor, KeysValues | None]:
+        """What every token finds [B, tokens, width]; the keys and values seen, if they are kept."""
+        queries, keys, values = (self._heads(part) for part in projected)
         if past is not None:
             keys, values = torch.cat([past[0], keys], 2), torch.cat([past[1], values], 2)
         elif keep:  # copies, or all of queries, keys and values would be kept
             keys, values = keys.contiguous(), values.contiguous()
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        return self.proj(attended.transpose(1, 2).flatten(2)), (keys, values) if keep else None
+        found = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return found.transpose(1, 2).flatten(2), (keys, values) if keep else None
+
+    def attend_shared(
+        self, own: Projected, shared: Projected, keep: bool
+    ) -> tuple[torch.Tensor, KeysValues | None]:
+        """As `attend` of a first frame whose first token alone differs between sequences.
+
+        Every token attends to the shared ones, whose answer to shared tokens is the same in all
+        sequences, and to the one that is not: that has a weight of exp(s) / (exp(s) + sum of those
+        of the others), which is a sigmoid.
+
+        Args:
+            own: of the first token, [B, 1, width]; shared: of the others, [1, tokens - 1, width].
+        """
+        theirs, keys, values = (self._heads(part)[0] for part in shared)  # [heads, tokens - 1, ...]
+        mine, own_keys, own_values = (self._heads(part)[:, :, 0].transpose(0, 1) for part in own)
+        scale = keys.shape[-1] ** -0.5
+
+        def scores(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+            return scale * (queries.float() @ keys.float().transpose(-2, -1))
+
+        def among_shared(queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            found = scores(queries, keys)
+            return found.softmax(-1).to(values.dtype) @ values, found.logsumexp(-1, keepdim=True)
+
+        answer, total = among_shared(theirs)
+        weight = (scores(theirs, own_keys) - total).sigmoid().to(values.dtype)
+        rest = torch.lerp(  # [B, tokens - 1, heads, head width]
+            answer.transpose(0, 1)[None],
+            own_values.transpose(0, 1)[:, None],
+            weight.permute(2, 1, 0)[..., None],
+        )
+        answer, total = among_shared(mine)
+        weight = (scores(mine[:, :, None], own_keys[:, :, None])[..., 0] - total).sigmoid()
+        first = torch.lerp(answer, own_values, weight.to(values.dtype))
+        found = torch.cat([first.transpose(0, 1)[:, None], rest], dim=1).flatten(2)
+        if not keep:
+            return found, None
+        both = ((own_keys, keys), (own_values, values))
+        return found, tuple(
+            torch.cat([a.transpose(0, 1)[:, :, None], b.expand(len(found), -1, -1, -1)], dim=2)
+            for a, b in both
+        )
+
+    def _heads(self, projected: torch.Tensor) -> torch.Tensor:
+        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class Mlp(nn.Module):
@@ -264,6 +339,18 @@ class Mlp(nn.Module):
         # In place it takes no memory of its own; a gradient needs what was there before.
         act = F.gelu if hidden.requires_grad else torch.ops.aten.gelu_
         return self.fc2(act(hidden))
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Tokens [B, T * tokens of a frame, width] of parts that each are [B or 1, T, ..., width]."""
+    batch = max(map(len, parts))
+    return torch.cat([part.expand(batch, -1, -1, -1) for part in parts], dim=2).flatten(1, 2)
+
+
+def _added(change: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Their sum in place, since nothing else needs what a linear layer gave; a compiler does not
+    even write it down, unless it has to change what came from elsewhere."""
+    return change + tokens if torch.compiler.is_compiling() else change.add_(tokens)
 
 
 def _frame_mask(frames: int, per_frame: int, device: torch.device) -> torch.Tensor:

@@ -7,13 +7,19 @@ States and actions are those of `poses`. Nothing here touches the disk; see `che
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 
 from vjepa_world_model import memory
-from vjepa_world_model.compiling import CannotCompile, compile_predictor
+from vjepa_world_model.compiling import (
+    WARM_UP,
+    WARM_UP_GRADIENT,
+    CannotCompile,
+    compiled,
+    compiled_steps,
+)
 from vjepa_world_model.cores import map_on_cores
 from vjepa_world_model.encoder import Encoder, normalize_features
 from vjepa_world_model.poses import apply_action
@@ -66,6 +72,7 @@ class WorldModel:
         self.not_compiled = ""
         """Why `compile` left the model, or a part of it, as it was."""
         self._limit_bytes = memory_limit_bytes
+        self._judge: Callable = _judge
         self._encoder = encoder if encoder is None else encoder.to(device)
         self._predictor = predictor
         if predictor is not None:
@@ -123,22 +130,45 @@ class WorldModel:
         """Whether there is a predictor for `rollout` and `score`."""
         return self._predictor is not None
 
-    def compile(self, wanted: bool | None = True) -> None:
-        """Compile the predictor, and on a GPU record the encoding of a picture as a CUDA graph.
+    def compile(self, wanted: bool | None = True, backend: str = "inductor") -> None:
+        """Compile the scoring, and on a GPU record the encoding of a picture as a CUDA graph.
 
         Takes a minute or two. Where it cannot be done the model computes as before, and
-        `not_compiled` says why. `wanted` None: only on a GPU.
+        `not_compiled` says why.
+
+        Args:
+            wanted: None: only on a GPU.
+            backend: of torch.compile.
         """
         if not (self.device.type == "cuda" if wanted is None else wanted):
             return
         try:
             if self._predictor is not None:
-                compile_predictor(self._predictor)
+                self._compile_scoring(backend)
             if self._encoder is not None and self.device.type == "cuda":
                 self._encoder.record()
             self.compiled = True
         except CannotCompile as error:
             self.not_compiled = str(error)
+
+    def _compile_scoring(self, backend: str) -> None:
+        plain = self._predictor.run, self._judge
+        self._predictor.run = compiled_steps(self._predictor.run, backend)
+        self._judge = compiled(self._judge, backend)
+        self.compiled = True
+        frame, goal = torch.zeros(2, self.tokens, self.width, device=self.device)
+        state = torch.zeros(7, device=self.device)
+        try:
+            with torch.no_grad():
+                for shape in WARM_UP:
+                    self.score(frame, goal, state, torch.zeros(*shape, 7, device=self.device))
+            actions = torch.zeros(*WARM_UP_GRADIENT, 7, device=self.device, requires_grad=True)
+            torch.autograd.grad(self.score(frame, goal, state, actions).sum(), actions)
+        except Exception as error:  # the compilers below torch each raise their own kinds
+            self._predictor.run, self._judge = plain
+            self.compiled = False
+            reason = str(error).partition("\n")[0]
+            raise CannotCompile(f"{type(error).__name__}: {reason}") from error
 
     def encode(self, frames: np.ndarray) -> torch.Tensor:
         """uint8 RGB [B, H, W, 3] -> features [B, N, D]; raises FrameError on anything else."""
@@ -175,13 +205,28 @@ class WorldModel:
             arguments.
         """
         poses = _follow(states, actions)
-        imagined = torch.stack([*self._imagine(features, poses[:-1], actions)], dim=1)
-        return imagined, torch.stack(poses[1:], dim=1)
+
+        def keep(predicted: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+            imagined = normalize_features(predicted)
+            return imagined, imagined
+
+        imagined = [*self._imagine(features, poses[:-1], actions, keep)]
+        return torch.stack(imagined, dim=1), torch.stack(poses[1:], dim=1)
 
     def _imagine(
-        self, features: torch.Tensor, states: Sequence[torch.Tensor], actions: torch.Tensor
+        self,
+        features: torch.Tensor,
+        states: Sequence[torch.Tensor],
+        actions: torch.Tensor,
+        look: Callable,
     ) -> Iterator[torch.Tensor]:
-        """Features [B, N, D] after each of the actions [B, H, 7]; `states`: before each."""
+        """What is found after each of the actions [B, H, 7].
+
+        Args:
+            features: [B, N, D] now; states: before each action.
+            look: of what is predicted [B, N, D], before the layer norm, and the number of the
+                step it gives what is found, and the features from which the next step goes on.
+        """
         if self._predictor is None:
             raise ValueError(
                 f"{self.name} has no action-conditioned predictor, it only encodes; give the "
@@ -192,12 +237,12 @@ class WorldModel:
             predicted = self._predictor.step(
                 features, actions[:, step], states[step], cache, last=step == horizon - 1
             )
-            features = normalize_features(predicted)
-            yield features
+            found, features = look(predicted, step)
+            yield found
 
     def energy(self, features: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """Mean absolute difference of features [..., N, D] to the goal's [N, D]; [...]."""
-        return (features - goal).abs().mean(dim=(-2, -1))
+        return _energy(features, goal)
 
     def score(
         self,
@@ -223,12 +268,13 @@ class WorldModel:
         now, *later = _follow(state[None], actions[:, :-1])
 
         def energies(chunk: torch.Tensor, *poses: torch.Tensor) -> torch.Tensor:
-            steps = []
-            for step, imagined in enumerate(self._imagine(features[None], [now, *poses], chunk)):
-                if self.anchored:
-                    imagined = normalize_features(features + imagined - stay[step])
-                steps.append(self.energy(imagined, goal))
-            return torch.stack(steps, dim=1)
+            def look(
+                predicted: torch.Tensor, step: int
+            ) -> tuple[torch.Tensor, torch.Tensor | None]:
+                still = stay[step] if self.anchored else None
+                return self._judge(predicted, goal, features, still, last=step == horizon - 1)
+
+            return torch.stack([*self._imagine(features[None], [now, *poses], chunk, look)], dim=1)
 
         at_once = self.sequences_at_once(horizon)
         cores = self._cores(horizon, min(at_once, len(actions)))
@@ -273,6 +319,27 @@ class WorldModel:
         if self._limit_bytes is not None:
             return self._limit_bytes
         return int(_SHARE_OF_FREE * memory.available_bytes(self.device))
+
+
+def _energy(features: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    return (features - goal).abs().mean(dim=(-2, -1))
+
+
+def _judge(
+    predicted: torch.Tensor,
+    goal: torch.Tensor,
+    now: torch.Tensor,
+    stay: torch.Tensor | None,
+    last: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Energies [B] of what is predicted [B, N, D], and its features where they are `last` not.
+
+    Args:
+        goal, now: features [N, D]; stay: [N, D] if the model is anchored.
+    """
+    imagined = normalize_features(predicted)
+    seen = imagined if stay is None else normalize_features(now + imagined - stay)
+    return _energy(seen, goal), None if last else imagined
 
 
 def _follow(states: torch.Tensor, actions: torch.Tensor) -> list[torch.Tensor]:
