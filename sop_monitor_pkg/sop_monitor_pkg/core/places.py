@@ -11,6 +11,7 @@ to rest later than the hand that lost it, or away from it.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ FARTHEST = 0.5  # distances are counted up to here, in picture widths
 # A hand that holds a part came to rest at most so much later, or earlier, than the part.
 _LATER_S, _EARLIER_S = 0.3, 0.1
 _HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
+_CLEARLY = 2.0  # so many times farther from the size of one class than from another's, it is none
 _SAME = 0.03  # so near to a normal place of another class, a part is in its place
 
 
@@ -94,13 +96,39 @@ class Places:
             normal = self.boxes[here & (self.kinds == kind)]
             if len(normal):
                 far[kind] = min(FARTHEST, float(np.abs(normal - box).max(axis=1).min()))
-        known = [self.classes.index(name) for name in part.names if name in self.classes]
+        names = self._likely(part)
+        known = [self.classes.index(name) for name in names if name in self.classes]
         if not known:
-            return Misplaced(part.names, FARTHEST)
+            return Misplaced(names, FARTHEST)
         own = float(far[known].min())
         nearest = int(far.argmin())
         belongs = self.classes[nearest] if far[nearest] < min(own, _SAME) else ""
-        return Misplaced(part.names, own, belongs)
+        return Misplaced(names, own, belongs)
+
+    def _likely(self, part: SeenPart) -> tuple[str, ...]:
+        """The classes that it may be, less those from whose size it is clearly farther away: from
+        one camera over one table, a class is always about as large."""
+        off = {
+            name: abs(np.log(_side(np.array(part.box)) / self._sides[self.classes.index(name)]))
+            for name in part.names
+            if name in self.classes
+        }
+        if len(off) < len(part.names):
+            return part.names
+        return tuple(name for name in part.names if off[name] <= _CLEARLY * min(off.values()))
+
+    @functools.cached_property
+    def _sides(self) -> list[float]:
+        """The median side of each class [picture widths]."""
+        return [
+            float(np.median(_side(self.boxes[self.kinds == kind])))
+            for kind in range(len(self.classes))
+        ]
+
+
+def _side(boxes: np.ndarray) -> np.ndarray:
+    """The mean side of boxes [..., 4]."""
+    return (boxes[..., 2] - boxes[..., 0] + boxes[..., 3] - boxes[..., 1]) / 2
 
 
 class PlaceWatch:
