@@ -88,6 +88,24 @@ def test_a_part_of_either_size_may_lie_where_one_of_them_does():
     assert known_places.misplaced(part("nut_m3", 1, 0.7, 0.4), [0]).belongs == "nut_m4"
 
 
+def test_a_part_of_either_size_is_what_its_size_is_nearer_to():
+    def nut(x: float, y: float, side: float) -> tuple[float, ...]:
+        return x - side / 2, y - side / 2, x + side / 2, y + side / 2
+
+    boxes = np.array([nut(0.5, 0.2, 0.030), nut(0.7, 0.4, 0.040)], np.float32)
+    known_places = places.Places(("nut_m3", "nut_m4"), boxes, np.zeros(2, int), np.arange(2))
+
+    def names(side: float) -> tuple[str, ...]:
+        seen = part(UNKNOWN, 1, 0.5, 0.2)
+        seen = replace(seen, box=nut(0.5, 0.2, side), candidates=("nut_m3", "nut_m4"))
+        found = known_places.misplaced(seen, [0])
+        assert (found.belongs == "nut_m3") == (found.names == ("nut_m4",))
+        return found.names
+
+    assert names(0.031) == ("nut_m3",) and names(0.038) == ("nut_m4",)
+    assert names(0.035) == ("nut_m3", "nut_m4")  # as near to both
+
+
 def test_what_is_taken_for_something_else_now_and_then_is_not_usual():
     def seen(often: int) -> list[Sighting]:
         coin, nut = part("coin", 2, 0.2, 0.8), part("nut_m3", 1, 0.5, 0.2)

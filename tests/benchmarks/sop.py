@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ LIVE = "one_after_the_other"
 ORDER_ONLY = "order_only"
 ORDER_KINDS = ("wrong_order", "skipped", "repeated")
 LEARN, FULL_LEARN, CYCLES, FULL_CYCLES = 20, 120, 40, 200
+TABLE_WIDTH = 120  # of what goes to a file: eight columns
 
 Cycles = list[tuple[CycleRecording, Example]]
 
@@ -62,7 +64,7 @@ def main(
     out: Annotated[Path, typer.Option(help="folder of recordings and features")] = WORK,
 ) -> None:
     """Film cycles, learn from clean ones, follow the others; the same command goes on."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     if full:
         cycles, learned = FULL_CYCLES, FULL_LEARN
     with ending_plainly(console, "bench sop"):
@@ -290,4 +292,4 @@ def _number(value: float | None) -> str:
 def _share(share: dict) -> str:
     if share.get("low") is None:
         return _number(share["share"])
-    return f"{share['share']:.2f} ({share['low']:.2f}..{share['high']:.2f})"
+    return f"{share['share']:.2f}\n{share['low']:.2f}..{share['high']:.2f}"

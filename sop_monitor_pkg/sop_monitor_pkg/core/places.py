@@ -108,22 +108,19 @@ class Places:
     def _likely(self, part: SeenPart) -> tuple[str, ...]:
         """The classes that it may be, less those from whose size it is clearly farther away: from
         one camera over one table, a class is always about as large."""
-        off = {
-            name: abs(np.log(_side(np.array(part.box)) / self._sides[self.classes.index(name)]))
-            for name in part.names
-            if name in self.classes
-        }
-        if len(off) < len(part.names):
+        if len(part.names) < 2 or not all(name in self._sides for name in part.names):
             return part.names
+        side = max(1e-6, float(_side(np.array(part.box))))
+        off = {name: abs(np.log(side / self._sides[name])) for name in part.names}
         return tuple(name for name in part.names if off[name] <= _CLEARLY * min(off.values()))
 
     @functools.cached_property
-    def _sides(self) -> list[float]:
-        """The median side of each class [picture widths]."""
-        return [
-            float(np.median(_side(self.boxes[self.kinds == kind])))
-            for kind in range(len(self.classes))
-        ]
+    def _sides(self) -> dict[str, float]:
+        """The median side of the boxes of each class [picture widths]."""
+        return {
+            self.classes[kind]: float(np.median(_side(self.boxes[self.kinds == kind])))
+            for kind in np.unique(self.kinds)
+        }
 
 
 def _side(boxes: np.ndarray) -> np.ndarray:
