@@ -95,15 +95,18 @@ def test_a_part_of_either_size_is_what_its_size_is_nearer_to():
     boxes = np.array([nut(0.5, 0.2, 0.030), nut(0.7, 0.4, 0.040)], np.float32)
     known_places = places.Places(("nut_m3", "nut_m4"), boxes, np.zeros(2, int), np.arange(2))
 
-    def names(side: float) -> tuple[str, ...]:
-        seen = part(UNKNOWN, 1, 0.5, 0.2)
-        seen = replace(seen, box=nut(0.5, 0.2, side), candidates=("nut_m3", "nut_m4"))
-        found = known_places.misplaced(seen, [0])
-        assert (found.belongs == "nut_m3") == (found.names == ("nut_m4",))
-        return found.names
+    def found(*sides: float) -> list[tuple[tuple[str, ...], str]]:
+        watch_ = PlaceWatch(known_places, ["nut_m3", "nut_m4"])
+        for i, side in enumerate(sides):
+            seen = part(UNKNOWN, 1, 0.5, 0.2)
+            seen = replace(seen, box=nut(0.5, 0.2, side), candidates=("nut_m3", "nut_m4"))
+            items = watch_.take(Sighting(0.2 * i, (seen,)), [0])
+        return [(item.names, item.belongs) for item in items]
 
-    assert names(0.031) == ("nut_m3",) and names(0.038) == ("nut_m4",)
-    assert names(0.035) == ("nut_m3", "nut_m4")  # as near to both
+    assert found(*[0.031] * 6) == [(("nut_m3",), "")]
+    assert found(*[0.038] * 6) == [(("nut_m4",), "nut_m3")]
+    assert found(*[0.035] * 6) == [(("nut_m3", "nut_m4"), "")]  # as near to both
+    assert found(*[0.031] * 6, 0.038) == []  # for a moment
 
 
 def test_what_is_taken_for_something_else_now_and_then_is_not_usual():

@@ -96,16 +96,15 @@ class Places:
             normal = self.boxes[here & (self.kinds == kind)]
             if len(normal):
                 far[kind] = min(FARTHEST, float(np.abs(normal - box).max(axis=1).min()))
-        names = self._likely(part)
-        known = [self.classes.index(name) for name in names if name in self.classes]
+        known = [self.classes.index(name) for name in part.names if name in self.classes]
         if not known:
-            return Misplaced(names, FARTHEST)
+            return Misplaced(part.names, FARTHEST)
         own = float(far[known].min())
         nearest = int(far.argmin())
         belongs = self.classes[nearest] if far[nearest] < min(own, _SAME) else ""
-        return Misplaced(names, own, belongs)
+        return Misplaced(part.names, own, belongs)
 
-    def _likely(self, part: SeenPart) -> tuple[str, ...]:
+    def likely(self, part: SeenPart) -> tuple[str, ...]:
         """The classes that it may be, less those from whose size it is clearly farther away: from
         one camera over one table, a class is always about as large."""
         if len(part.names) < 2 or not all(name in self._sides for name in part.names):
@@ -141,7 +140,7 @@ class PlaceWatch:
         """What has lain at one place for LASTING_S, the weightiest first."""
         if sighting.parts is None:
             return []
-        seen = self._rests.take(sighting.parts, sighting.time_s)
+        seen = self._rests.take(self._told_apart(sighting.parts), sighting.time_s)
         self._hold(seen, sighting.time_s)
         found = [
             replace(
@@ -155,6 +154,14 @@ class PlaceWatch:
             if rests_s >= LASTING_S
         ]
         return sorted(found, key=lambda item: -item.weight)
+
+    def _told_apart(self, parts: Sequence[SeenPart]) -> list[SeenPart]:
+        """With fewer candidates where a part's size tells more of them; what changes from one to
+        another has not been at rest as what it seems now."""
+        return [
+            replace(part, candidates=self._places.likely(part)) if part.name == UNKNOWN else part
+            for part in parts
+        ]
 
     def _hold(self, seen: Sequence[tuple[SeenPart, float]], time_s: float) -> None:
         """Notes which parts are held."""
