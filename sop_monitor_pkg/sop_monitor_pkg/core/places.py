@@ -7,6 +7,8 @@ part of the procedure is foreign; any other has been dropped or put down, if nob
 What is held moves and stops together with who holds it: a part whose box meets that of a hand or
 tool that came to rest at the same time is held, and so is what stands on it. A part that fell comes
 to rest later than the hand that lost it, or away from it.
+
+What the detector leaves open between two classes is told by the sizes that both have here.
 """
 
 from __future__ import annotations
@@ -156,8 +158,8 @@ class PlaceWatch:
         return sorted(found, key=lambda item: -item.weight)
 
     def _told_apart(self, parts: Sequence[SeenPart]) -> list[SeenPart]:
-        """With fewer candidates where a part's size tells more of them; what changes from one to
-        another has not been at rest as what it seems now."""
+        """With fewer candidates where a part's size says more than the detector. Before anything
+        else: what seems one class and then another has not been at rest as either."""
         return [
             replace(part, candidates=self._places.likely(part)) if part.name == UNKNOWN else part
             for part in parts

@@ -155,7 +155,7 @@ class WorldModel:
         plain = self._predictor.run, self._judge
         self._predictor.run = compiled_steps(self._predictor.run, backend)
         self._judge = compiled(self._judge, backend)
-        self.compiled = True
+        self.compiled = True  # now: what is compiled for one thread is compiled anew for several
         frame, goal = torch.zeros(2, self.tokens, self.width, device=self.device)
         state = torch.zeros(7, device=self.device)
         try:
