@@ -304,6 +304,37 @@ def test_what_stops_together_with_a_hand_is_held(
     assert bool(left) == (held_until < 7.8)
 
 
+@pytest.mark.parametrize(
+    "tool_seen_until, stopped, held",
+    [
+        (1.8, True, True),  # it was there, and nothing has moved since it is not seen
+        (1.8, False, False),  # something has
+        (0.5, True, False),  # it was gone before
+        (9.9, True, False),  # it is in view elsewhere
+    ],
+)
+def test_what_stops_with_all_else_may_be_in_a_hand_that_is_not_seen(tool_seen_until, stopped, held):
+    watch_ = PlaceWatch(places.Places(("nut_m3", "tool")), ["nut_m3"])
+    for time_s in np.arange(0.0, 5.0, 0.2):
+        nut = part("nut_m3", 1, 0.3 + 0.05 * max(0.0, 2.0 - time_s), 0.5)
+        seen = (nut, part("tool", 2, 0.8, 0.5)) if time_s <= tool_seen_until else (nut,)
+        stopped_s = 2.0 if stopped else time_s
+        found = watch_.take(Sighting(float(time_s), seen), [0], stopped_s)
+    assert [item.held for item in found if item.name == "nut_m3"] == [held]
+
+
+@pytest.mark.parametrize("hidden, told", [(True, ""), (False, "nut_m4")])
+def test_what_a_tool_half_hides_may_be_what_it_was_before(hidden, told):
+    boxes = np.array([part("nut_m4", 1, 0.5, 0.2).box], np.float32)
+    known_places = places.Places(("nut_m3", "nut_m4", "tool"), boxes, np.zeros(1, int), np.ones(1))
+    watch_ = PlaceWatch(known_places, ["nut_m3", "nut_m4"])
+    for time_s in np.arange(0.0, 4.0, 0.2):
+        name = "nut_m4" if time_s < 2.0 else "nut_m3"
+        tool = part("tool", 2, 0.53 if hidden and time_s >= 2.0 else 0.8, 0.2)
+        found = watch_.take(Sighting(float(time_s), (part(name, 1, 0.5, 0.2), tool)), [0])
+    assert [item.belongs for item in found if "nut_m3" in item.names] == [told]
+
+
 def test_what_a_held_part_carries_is_held_and_what_falls_on_it_is_not():
     watch_ = PlaceWatch(places.Places(("hand", "nut_m3", "plate")), ["nut_m3", "plate"])
     for time_s in np.arange(0.0, 3.0, 0.2):

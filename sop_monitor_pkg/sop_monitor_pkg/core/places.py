@@ -33,6 +33,8 @@ _LEARNED_S = 0.3  # places of parts that have lain there for so long are normal
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
 # A hand that holds a part came to rest at most so much later, or earlier, than the part.
 _LATER_S, _EARLIER_S = 0.3, 0.1
+_STOPS_S = 0.4  # what comes to rest may move a little for so long
+_VANISHED_S = 1.0  # so long before a part came to rest, who holds it was seen
 _HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
 _CLEARLY = 2.0  # so many times farther from the size of one class than from another's, it is none
 _SAME = 0.03  # so near to a normal place of another class, a part is in its place
@@ -45,7 +47,7 @@ class Misplaced:
     Attributes:
         names: the classes it may be. distance: from a normal place [picture widths].
         belongs: a class that is normally there; empty: none.
-        rests_s: how long it has lain there, up to _LONGEST_S.
+        rests_s: how long it has lain there.
         covered: whether its centre is on, or under, something larger.
         held: whether somebody holds it, as far as can be seen, or it came along with what it is on.
     """
@@ -66,7 +68,7 @@ class Misplaced:
     def weight(self) -> float:
         """How far, for how long [picture widths x s]: what the eyes take for something for a
         moment weighs less than what is there."""
-        return self.distance * self.rests_s
+        return self.distance * min(self.rests_s, _LONGEST_S)
 
     @property
     def dropped(self) -> float:
@@ -137,33 +139,57 @@ class PlaceWatch:
         self._places, self._holders = places, set(places.classes) - set(parts)
         self._rests = RestWatch()
         self._held: dict[int, float] = {}  # tracks, and until when
+        self._seen_s: dict[str, float] = {}  # when hands and tools were seen last
+        self._whole: dict[int, tuple[str, ...]] = {}  # tracks, and what they seemed when unhidden
 
-    def take(self, sighting: Sighting, steps: Sequence[int]) -> list[Misplaced]:
-        """What has lain at one place for LASTING_S, the weightiest first."""
+    def take(
+        self, sighting: Sighting, steps: Sequence[int], stopped_s: float = np.inf
+    ) -> list[Misplaced]:
+        """What has lain at one place for LASTING_S, the weightiest first. `stopped_s`: since when
+        nothing has moved in the picture at all."""
         if sighting.parts is None:
             return []
         seen = self._rests.take(self._told_apart(sighting.parts), sighting.time_s)
+        holders = {part.name for part, _ in seen} & self._holders
+        self._seen_s |= dict.fromkeys(holders, sighting.time_s)
         self._hold(seen, sighting.time_s)
         found = [
             replace(
                 self._places.misplaced(part, steps),
-                rests_s=min(rests_s, _LONGEST_S),
+                rests_s=rests_s,
                 covered=any(_covers(other, part) for other in sighting.parts),
                 held=part.track in self._held
-                or any(_carries(one, (part, rests_s)) for one in seen),
+                or any(_carries(one, (part, rests_s)) for one in seen)
+                or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
             )
             for part, rests_s in seen
             if rests_s >= LASTING_S
         ]
         return sorted(found, key=lambda item: -item.weight)
 
+    def _unseen_holds(self, time_s: float, rests_s: float, stopped_s: float) -> bool:
+        """Whether a part may be in a hand or tool that is not seen: it was seen before the part
+        came to rest, and since then nothing has moved at all."""
+        since_s = time_s - rests_s
+        return stopped_s < since_s + _STOPS_S and any(
+            since_s - _VANISHED_S <= last_s < time_s for last_s in self._seen_s.values()
+        )
+
     def _told_apart(self, parts: Sequence[SeenPart]) -> list[SeenPart]:
-        """With fewer candidates where a part's size says more than the detector. Before anything
-        else: what seems one class and then another has not been at rest as either."""
-        return [
-            replace(part, candidates=self._places.likely(part)) if part.name == UNKNOWN else part
-            for part in parts
-        ]
+        """With fewer candidates where a part's size says more than the detector, and with what it
+        seemed before where a hand or tool may hide half of it. Before anything else: what seems
+        one class and then another has not been at rest as either."""
+        holders = [part for part in parts if part.name in self._holders]
+        found = []
+        for part in parts:
+            if part.name == UNKNOWN:
+                part = replace(part, candidates=self._places.likely(part))
+            if not any(meet(holder.box, part.box) for holder in holders):
+                self._whole[part.track] = part.names
+            elif missing := set(self._whole.get(part.track, ())) - set(part.names):
+                part = replace(part, name=UNKNOWN, candidates=(*part.names, *sorted(missing)))
+            found.append(part)
+        return found
 
     def _hold(self, seen: Sequence[tuple[SeenPart, float]], time_s: float) -> None:
         """Notes which parts are held."""
