@@ -217,6 +217,23 @@ def test_two_ways_of_being_bad_are_two_alarms(bench):
     assert len(bench.book.snapshot()) == 2
 
 
+def test_a_piece_that_is_hardly_bad_is_bad_for_the_reason_that_is_sure(bench):
+    bench.see("wrong_part", "place_cover", score=0.5)
+    bench.wait(1.0)
+    bench.see("too_slow", "place_cover", score=0.9)
+    bench.wait(1.0)
+    assert bench.states() == {("wrong_part", "place_cover"): "unacknowledged"}
+    bench.see("label", "read_label", score=0.55)  # a fact
+    assert bench.states() == {("label", "read_label"): "unacknowledged"}
+    bench.see("defect", "read_label", score=0.6)
+    bench.wait(1.0)
+    assert bench.states() == {("label", "read_label"): "unacknowledged"}
+    bench.wait(20.0)
+    bench.see("defect", "hand_over", score=0.6, reason="another")
+    bench.wait(1.0)
+    assert bench.kinds().count("raised") == 2
+
+
 def test_a_false_alarm_is_closed_and_stays_away_for_this_cycle(bench):
     bench.see("defect", "pick_base")
     bench.wait(1.0)

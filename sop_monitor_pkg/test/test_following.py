@@ -168,6 +168,15 @@ def test_parts_at_rest_say_nothing_about_the_step_and_hands_always_do():
     assert watch_.map.reshape(2, -1).sum(1).tolist() == pytest.approx([1.0, 1.0])
 
 
+def test_what_stands_on_a_part_that_is_moved_is_not_what_is_moved():
+    watch_ = scene.SceneWatch(("hand", "nut_m3", "plate"), ("nut_m3", "plate"))
+    for i in range(6):
+        x = 0.5 + 0.03 * i
+        plate, on_it = SeenPart("plate", 1, (x - 0.1, 0.3, x + 0.1, 0.5)), part("nut_m3", 2, x, 0.4)
+        watch_.take([part("hand", 3, x, 0.5), plate, on_it], 0.2 * i)
+    assert watch_.map.reshape(3, -1).sum(1).tolist() == pytest.approx([1.0, 0.0, 1.0])
+
+
 def test_a_picture_unlike_all_states_says_little_about_any(known):
     look = known.appearance
     centre, far = look.centres[0], look.centres[0] + 100.0
@@ -321,6 +330,36 @@ def test_what_stops_with_all_else_may_be_in_a_hand_that_is_not_seen(tool_seen_un
         stopped_s = 2.0 if stopped else time_s
         found = watch_.take(Sighting(float(time_s), seen), [0], stopped_s)
     assert [item.held for item in found if item.name == "nut_m3"] == [held]
+
+
+def test_what_a_hand_hid_until_its_carrier_lay_still_came_along_with_it():
+    watch_ = PlaceWatch(places.Places(("hand", "nut_m3", "plate")), ["nut_m3", "plate"])
+    for time_s in np.arange(0.0, 6.0, 0.2):
+        moved = 0.05 * max(0.0, 1.0 - time_s)
+        seen = [SeenPart("plate", 1, (0.2 + moved, 0.4, 0.5 + moved, 0.7))]
+        seen += [part("nut_m3", 2, 0.3, 0.5)] if time_s >= 1.5 else []  # the hand goes away
+        seen += [part("nut_m3", 3, 0.4, 0.6)] if time_s >= 3.0 else []  # much later
+        if time_s > 5.0:
+            seen = seen[1:]  # the plate is hidden now
+        found = watch_.take(Sighting(float(time_s), tuple(seen)), [0])
+        lying = sorted(item.held for item in found if item.name == "nut_m3")
+        assert lying == ([] if time_s < 2.1 else [True] if time_s < 3.5 else [False, True])
+
+
+@pytest.mark.parametrize("beside, kind", [(0.0, Kind.REPEATED), (0.3, Kind.DROPPED_PART)])
+def test_a_second_part_on_what_holds_one_already_is_a_step_done_again(known, beside, kind):
+    text = small_work.TEXT.replace("title: Turn it", "title: Turn it, parts: [nut_m3]")
+    plate = SeenPart("plate", 9, (0.2, 0.4, 0.5, 0.7))
+    boxes = np.array([part("nut_m3", 1, 0.3, 0.5).box, plate.box], np.float32)
+    where = places.Places(("nut_m3", "plate"), boxes, np.zeros(2, int), np.arange(2))
+    work = small_work.procedure(text.replace("[nut_m3, nut_m4]", "[nut_m3, nut_m4, plate]"))
+    follower = CycleFollower(work, replace(known, places=where), opened=("take", 0.0))
+    nuts = part("nut_m3", 1, 0.3, 0.5), part("nut_m3", 2, 0.4 + beside, 0.6)
+    for time_s in np.arange(1.0, 4.0, 0.2):
+        follower.look(np.zeros(small_work.WIDTH, np.float32), time_s)
+        seen = follower.see(Sighting(float(time_s), (plate, *nuts)))
+    told = [(score.kind, score.step) for score in seen.scores if "nut_m3" in score.reason]
+    assert told == [(kind, "turn" if kind is Kind.REPEATED else "take")]
 
 
 @pytest.mark.parametrize("hidden, told", [(True, ""), (False, "nut_m4")])

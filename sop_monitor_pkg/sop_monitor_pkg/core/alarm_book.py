@@ -29,6 +29,8 @@ from sop_monitor_pkg.core.procedure import Procedure
 # Established by a single event: waiting would make them no surer, and the cycle may end meanwhile.
 _FACTS = frozenset({Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED, Kind.TOO_FAST, Kind.LABEL})
 
+_SURE = 2 / 3  # of the follower's scores: half as much again as the threshold
+
 
 class AlarmError(ValueError):
     """An answer that cannot be carried out; the text says why."""
@@ -260,12 +262,13 @@ class AlarmBook:
         if cause.fault == fault(kind, step, suspicion.reason):
             if not cause.active:
                 self._write("returned", {"alarm": number}, now_ns)
-        elif kind.explains > cause.kind.explains:
+        elif kind.explains > cause.kind.explains or _unsure(cause) and _is_sure(suspicion):
             self._write("reclassified", {"alarm": number, **about}, now_ns)
         else:
             text = suspicion.reason or " in ".join(filter(None, (str(kind), step)))
             if text not in cause.consequences:
-                body = {"alarm": number, "text": text, "score": float(suspicion.score)}
+                score = suspicion.score if kind is cause.kind else cause.score
+                body = {"alarm": number, "text": text, "score": float(score)}
                 self._write("evidence", body, now_ns)
         return number
 
@@ -281,8 +284,10 @@ class AlarmBook:
                 return alarm
             recent = now_ns - self._evidence_ns.get(alarm.number, alarm.raised_ns) <= window_ns
             if kind.is_quality and alarm.kind.is_quality:
-                # Two kinds of bad are two causes; the same kind in two steps is the same piece.
+                # Two kinds of bad are two causes, if both are sure; the same kind in two steps is
+                # the same piece.
                 joins = alarm.kind is kind and alarm.active
+                joins |= recent and (_unsure(alarm) or _unsure(suspicion))
             else:
                 joins = recent
             # Neither may a consequence hide on a shelf, nor an alarm be taken there by its cause.
@@ -349,6 +354,16 @@ class AlarmBook:
             if found == condition:
                 return condition
         raise AlarmError(f"{condition!r} is no condition: write KIND or KIND@STEP")
+
+
+def _unsure(what: Alarm | Suspicion) -> bool:
+    """Whether the piece seems bad, and only just."""
+    return what.kind.is_quality and what.kind not in _FACTS and what.score < _SURE
+
+
+def _is_sure(suspicion: Suspicion) -> bool:
+    """Whether the piece is bad beyond doubt."""
+    return suspicion.kind.is_quality and not _unsure(suspicion)
 
 
 def _named(by: str) -> str:

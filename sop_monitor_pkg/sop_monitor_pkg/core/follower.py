@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +33,9 @@ _PLACES = {
 _CHANCES = 3  # answers of the probe that are averaged
 _RISKY = 0.5  # so likely a step out of order, it has put together what never is at this time
 _LOOKS = 3  # for a part, before it is missing
+_MAYBE = 0.5  # how sure that is: the eyes may take it for something else
 _SURFACE_S, _SURFACES = 0.75, 3  # time and pictures that a surface looks defective in, at least
+_SURE = 1e-3  # a probability nearer to 0 or 1 says no more; its odds count as 1
 
 
 @dataclass(frozen=True)
@@ -294,11 +297,16 @@ class CycleFollower:
             if kind is Kind.DROPPED_PART and item.covered and self._risk > _RISKY:
                 continue
             told.add(kind)
+            about = name
             reason = f"{item.name} where it never is in a correct cycle"
             if kind is Kind.WRONG_PART:
                 reason = f"{item.name} in the place of {item.belongs}"
             value = item.dropped if kind is Kind.DROPPED_PART else item.weight
-            seen.scores.append(Score(_PLACES[kind], value, kind, name, reason))
+            score = _PLACES[kind]
+            if kind is Kind.DROPPED_PART and item.again:
+                kind, about = Kind.REPEATED, self._taking(item.names) or name
+                reason = f"one more {item.name} where it never is in a correct cycle"
+            seen.scores.append(Score(score, value, kind, about, reason))
         for region, score in (sighting.scores or {}).items():
             last = self._surfaces.setdefault(region, deque())
             last.append((sighting.time_s, score))
@@ -308,8 +316,9 @@ class CycleFollower:
                 kind_ = sighting.defect_kinds.get(region, "defect")
                 reason = f"{kind_} in region '{region}'"
                 # The least: one picture in which a hand casts a shadow is no defect.
-                least = min(value for _, value in last)
-                seen.scores.append(Score("surface", least, Kind.DEFECT, name, reason))
+                least = np.clip(min(value for _, value in last), _SURE, 1.0 - _SURE)
+                odds = float(np.log(least / (1.0 - least) / _SURE))
+                seen.scores.append(Score("surface", odds, Kind.DEFECT, name, reason))
                 seen.looked.add("surface")
         self._read(sighting, seen)
         return seen
@@ -322,6 +331,11 @@ class CycleFollower:
             return Kind.WRONG_PART if plain[0] == plain[1] else Kind.DROPPED_PART
         usual = self._normal.places.classes
         return None if any(name in usual for name in item.names) else Kind.FOREIGN_OBJECT
+
+    def _taking(self, parts: Sequence[str]) -> str:
+        """The step that takes one of these parts; empty: none does."""
+        steps = (step.name for step in self._procedure.steps if set(step.parts) & set(parts))
+        return next(steps, "")
 
     def _read(self, sighting: Sighting, seen: Seen) -> None:
         """Notes which labels have been read, and how long those of the running step have not."""
@@ -371,6 +385,5 @@ class CycleFollower:
             if check.kind is CheckKind.PART and not any(check.value in names for names in during):
                 reason = f"no {check.value} was seen in '{about.title}'"
                 stamp_ns = seen.events[-1].stamp_ns
-                seen.events.append(
-                    Suspicion(Kind.WRONG_PART, stamp_ns, self._steps[step], reason=reason)
-                )
+                name = self._steps[step]
+                seen.events.append(Suspicion(Kind.WRONG_PART, stamp_ns, name, _MAYBE, reason))

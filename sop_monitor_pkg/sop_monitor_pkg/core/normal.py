@@ -20,7 +20,7 @@ from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.tempo import Tempo
 
-FORMAT = "vjepa-ros normal work 4"
+FORMAT = "vjepa-ros normal work 5"
 LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
 LEAST = {
     "slow": 0.5,  # standard deviations
@@ -30,7 +30,7 @@ LEAST = {
     "dropped": 0.025,  # picture widths x s
     "swapped": 0.05,
     "foreign": 0.14,
-    "surface": 0.1,  # probability
+    "surface": 1.0,  # log-odds: what is half hidden may look anyhow, and a defect looks it clearly
     "unread": 0.2,  # of the usual time of the step
 }
 """The scores, and of each the difference that means something."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sop_monitor_pkg.core.resting import RestWatch
-from sop_monitor_pkg.core.scene import meet
+from sop_monitor_pkg.core.scene import covers, meet
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 
 KEPT = 150  # places of a class in a step
@@ -34,6 +34,7 @@ FARTHEST = 0.5  # distances are counted up to here, in picture widths
 # A hand that holds a part came to rest at most so much later, or earlier, than the part.
 _LATER_S, _EARLIER_S = 0.3, 0.1
 _STOPS_S = 0.4  # what comes to rest may move a little for so long
+_HIDDEN_S = 1.0  # so long after what it stands on, a part may be seen first that a hand has hidden
 _VANISHED_S = 1.0  # so long before a part came to rest, who holds it was seen
 _HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
 _CLEARLY = 2.0  # so many times farther from the size of one class than from another's, it is none
@@ -50,6 +51,7 @@ class Misplaced:
         rests_s: how long it has lain there.
         covered: whether its centre is on, or under, something larger.
         held: whether somebody holds it, as far as can be seen, or it came along with what it is on.
+        again: whether it is on something where another one of its class is in its place.
     """
 
     names: tuple[str, ...]
@@ -58,6 +60,7 @@ class Misplaced:
     rests_s: float = 0.0
     covered: bool = False
     held: bool = False
+    again: bool = False
 
     @property
     def name(self) -> str:
@@ -140,6 +143,8 @@ class PlaceWatch:
         self._rests = RestWatch()
         self._held: dict[int, float] = {}  # tracks, and until when
         self._seen_s: dict[str, float] = {}  # when hands and tools were seen last
+        self._first_s: dict[int, float] = {}  # tracks, and when they were seen first
+        self._came_s: dict[int, float] = {}  # tracks, and since when they rest on what they came on
         self._whole: dict[int, tuple[str, ...]] = {}  # tracks, and what they seemed when unhidden
 
     def take(
@@ -150,22 +155,29 @@ class PlaceWatch:
         if sighting.parts is None:
             return []
         seen = self._rests.take(self._told_apart(sighting.parts), sighting.time_s)
+        self._first_s = {part.track: sighting.time_s for part, _ in seen} | self._first_s
         holders = {part.name for part, _ in seen} & self._holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
         self._hold(seen, sighting.time_s)
         found = [
-            replace(
-                self._places.misplaced(part, steps),
-                rests_s=rests_s,
-                covered=any(_covers(other, part) for other in sighting.parts),
-                held=part.track in self._held
-                or any(_carries(one, (part, rests_s)) for one in seen)
-                or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
+            (
+                part,
+                replace(
+                    self._places.misplaced(part, steps),
+                    rests_s=rests_s,
+                    covered=any(covers(other, part) for other in sighting.parts),
+                    held=part.track in self._held
+                    or self._came_along((part, rests_s), seen, sighting.time_s)
+                    or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
+                ),
             )
             for part, rests_s in seen
             if rests_s >= LASTING_S
         ]
-        return sorted(found, key=lambda item: -item.weight)
+        rightly = [part for part, item in found if item.distance < _SAME]
+        under = [part for part in sighting.parts if part.name not in self._holders]
+        items = [replace(item, again=_is_again(part, rightly, under)) for part, item in found]
+        return sorted(items, key=lambda item: -item.weight)
 
     def _unseen_holds(self, time_s: float, rests_s: float, stopped_s: float) -> bool:
         """Whether a part may be in a hand or tool that is not seen: it was seen before the part
@@ -174,6 +186,22 @@ class PlaceWatch:
         return stopped_s < since_s + _STOPS_S and any(
             since_s - _VANISHED_S <= last_s < time_s for last_s in self._seen_s.values()
         )
+
+    def _came_along(
+        self,
+        item: tuple[SeenPart, float],
+        others: Sequence[tuple[SeenPart, float]],
+        time_s: float,
+    ) -> bool:
+        """Whether a part has come to rest together with what it stands on, by times at rest [s].
+        One that has never been seen moving may have been hidden by a hand until it was seen."""
+        part, part_s = item
+        since_s = time_s - part_s
+        later_s = _HIDDEN_S if since_s <= self._first_s[part.track] else _LATER_S
+        for carrier, carrier_s in others:
+            if -_LATER_S <= carrier_s - part_s <= later_s and covers(carrier, part):
+                self._came_s[part.track] = since_s
+        return self._came_s.get(part.track, -np.inf) >= since_s - 1e-6
 
     def _told_apart(self, parts: Sequence[SeenPart]) -> list[SeenPart]:
         """With fewer candidates where a part's size says more than the detector, and with what it
@@ -210,18 +238,12 @@ def _holds(one: tuple[SeenPart, float], other: tuple[SeenPart, float]) -> bool:
     return together and meet(holder.box, part.box)
 
 
-def _carries(one: tuple[SeenPart, float], other: tuple[SeenPart, float]) -> bool:
-    """Whether a thing has come to rest together with what stands on it, by times at rest [s]."""
-    (carrier, carrier_s), (part, part_s) = one, other
-    return abs(carrier_s - part_s) <= _LATER_S and _covers(carrier, part)
-
-
-def _covers(one: SeenPart, other: SeenPart) -> bool:
-    """Whether the box of `one` is the larger and holds the centre of the other."""
-    (x0, y0, x1, y1), (u0, v0, u1, v1) = one.box, other.box
-    x, y = other.centre
-    larger = (x1 - x0) * (y1 - y0) > (u1 - u0) * (v1 - v0)
-    return larger and x0 < x < x1 and y0 < y < y1
+def _is_again(
+    part: SeenPart, rightly: Sequence[SeenPart], others: Sequence[SeenPart]
+) -> bool:
+    """Whether a part is on something that holds another one of its class in its place."""
+    same = [one for one in rightly if one.track != part.track and set(one.names) & set(part.names)]
+    return any(covers(o, part) and any(covers(o, one) for one in same) for o in others)
 
 
 def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int = 0) -> Places:

@@ -41,9 +41,10 @@ def maps(parts: Sequence[SeenPart], classes: Sequence[str]) -> np.ndarray:
 
 
 class SceneWatch:
-    """The map of what is being moved or held: parts that lie still are left out, since what has
-    been done before says nothing about what is done now. What is no part (a hand, a tool) always
-    counts, and so does a part that was moved for as long as one of these is over it."""
+    """The map of what is being moved or held: parts that lie still are left out, and those that
+    stand on a moved one, since what has been done before says nothing about what is done now. What
+    is no part (a hand, a tool) always counts, and so does a part that was moved for as long as one
+    of these is over it."""
 
     def __init__(self, classes: Sequence[str], parts: Sequence[str]):
         self._classes, self._parts = classes, frozenset(parts)
@@ -62,12 +63,22 @@ class SceneWatch:
             if part.name in self._parts and (rests_s < _RESTS_S or part.track in self._held)
         ]
         self._held = {p.track for p in moved if any(meet(p.box, o.box) for o in others)}
+        carried = [part for part in moved if any(covers(one, part) for one in moved)]
+        moved = [part for part in moved if part not in carried]
         self.map = maps([*others, *moved], self._classes)
 
 
 def meet(one: Sequence[float], other: Sequence[float]) -> bool:
     """Whether two boxes x0, y0, x1, y1 have something in common."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def covers(one: SeenPart, other: SeenPart) -> bool:
+    """Whether the box of `one` is the larger and holds the centre of the other."""
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = one.box, other.box
+    x, y = other.centre
+    larger = (x1 - x0) * (y1 - y0) > (u1 - u0) * (v1 - v0)
+    return larger and x0 < x < x1 and y0 < y < y1
 
 
 def at(
