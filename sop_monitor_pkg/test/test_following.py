@@ -222,6 +222,22 @@ def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, tol
     assert belief.told == told
 
 
+@pytest.mark.parametrize("behind, ended", [(10.0, False), (30.0, True)])
+def test_that_a_step_has_ended_is_certain_before_it_is_what_comes_next(behind, ended):
+    language = OrderLanguage(PROCEDURE)
+    decoder = Decoder(language, np.full((len(STEPS), STATES_PER_STEP), 5.0))
+    decoder.begin(STEPS.index("take"), 0.0)
+    chance = dict(zip(STEPS, language.log_next((0,))))
+    fits = np.full(len(STEPS) * STATES_PER_STEP, -200.0)
+    for time_s, phase in enumerate(range(PHASES), 1):
+        decoder.step(np.where(np.arange(len(fits)) == phase, 0.0, fits), 0.2 * time_s)
+    for step in ("turn", "put"):  # one as likely as the other
+        fits[STEPS.index(step) * STATES_PER_STEP] = -chance[step]
+    fits[PHASES - 1] = -behind
+    belief = decoder.step(fits, 1.2)
+    assert (len(belief.path), belief.told, belief.ended) == (2, 1, ended)
+
+
 def outlooks(example, known):
     return [
         (time_s, seen.outlook)

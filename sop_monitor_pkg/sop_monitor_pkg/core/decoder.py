@@ -29,11 +29,14 @@ class DecoderRules:
         doubt: the same among steps that are all out of order: that something is wrong is certain,
             and only which of them it is remains to be seen.
         beam: tokens that are worse than the best by more are dropped.
+        end: the margin against all that say that the last step still runs, for its end to be told
+            before it is certain what has begun.
     """
 
     margin: float = 12.0
     doubt: float = 6.0
     beam: float = 60.0
+    end: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Belief:
         told: how many of them are certain.
         probability: of the best token's running step, 0..1.
         begun: of each step, the probability that it has begun after those that are told.
+        ended: whether the step told last has ended for certain, whichever has begun.
     """
 
     state: int
@@ -53,6 +57,7 @@ class Belief:
     told: int
     probability: float
     begun: dict[int, float]
+    ended: bool = False
 
 
 class Decoder:
@@ -179,4 +184,7 @@ class Decoder:
             for step in sequences[state][told : told + 1]:
                 begun[step] = begun.get(step, 0.0) + float(weight)
         probability = min(1.0, float(weights[same].sum()))  # sums round to a little more than 1
-        return Belief(best, path, told, probability, begun)
+        rivals = [self._scores[s] for s in alive if len(sequences[s]) <= told]
+        ahead_by = self._scores[best] - max(rivals, default=-np.inf)
+        ended = len(path) > told and ahead_by >= self._rules.end
+        return Belief(best, path, told, probability, begun, ended)

@@ -163,6 +163,8 @@ class CycleFollower:
         self._told = list(belief.path[: len(self._told)])  # a beginning is seen better afterwards
         for step, begin_s in belief.path[len(self._told) : belief.told]:
             self._begin(step, begin_s, belief.probability, seen)
+        if belief.ended and self._told:
+            self._score_haste(belief.path[len(self._told)][1], seen)
         self._score_time(belief, time_s, seen)
         self._score_novelty(belief.state, point, time_s, seen)
         self._look_ahead(belief, seen)
@@ -185,21 +187,28 @@ class CycleFollower:
         """The running step has ended."""
         step, begin_s = self._told[-1]
         name = self._steps[step]
-        length_s = max(0.0, time_s - begin_s)
-        if self._opened and not self._lengths:
-            # Nobody has learned how a cycle looks in its first moments: it is known a little late.
-            length_s += self._normal.motion_s
-        pace = self._pace()
-        deviation = self._normal.tempo.deviation(step, length_s, pace)
-        title = self._procedure.by_name[name].title
-        if deviation < 0.0:
-            reason = f"'{title}' took {length_s:.1f} s, far less than usual"
-            seen.scores.append(Score("fast", -deviation, Kind.TOO_FAST, name, reason))
+        length_s, deviation = self._score_haste(time_s, seen)
         self._lengths.append((step, length_s))
         seen.events.append(StepEnded(name, round(time_s * SECOND_NS)))
         no_time = self._normal.is_beyond("fast", -deviation)
         self._check_labels(step, begin_s, no_time, seen)
         self._check_parts(step, begin_s, time_s, seen)
+
+    def _score_haste(self, end_s: float, seen: Seen) -> tuple[float, float]:
+        """How long the step told last has taken if it ended then [s], and by how much that is more
+        than usual [standard deviations]: a score, where it is less."""
+        step, begin_s = self._told[-1]
+        name = self._steps[step]
+        length_s = max(0.0, end_s - begin_s)
+        if self._opened and not self._lengths:
+            # Nobody has learned how a cycle looks in its first moments: it is known a little late.
+            length_s += self._normal.motion_s
+        deviation = self._normal.tempo.deviation(step, length_s, self._pace())
+        if deviation < 0.0:
+            title = self._procedure.by_name[name].title
+            reason = f"'{title}' took {length_s:.1f} s, far less than usual"
+            seen.scores.append(Score("fast", -deviation, Kind.TOO_FAST, name, reason))
+        return length_s, deviation
 
     def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
         """By the best hypothesis: a step that is not told yet must not lengthen the one before."""
