@@ -6,9 +6,11 @@ part of the procedure is foreign; any other has been dropped or put down, if nob
 
 What is held moves and stops together with who holds it: a part whose box meets that of a hand or
 tool that came to rest at the same time is held, and so is what stands on it. A part that fell comes
-to rest later than the hand that lost it, or away from it.
+to rest later than the hand that lost it, or away from it. A hand or tool that the eyes lose may
+hold what stopped when everything did, until something moves.
 
-What the detector leaves open between two classes is told by the sizes that both have here.
+What the detector leaves open between two classes is told by the sizes that both have here; what a
+hand or tool half hides may still be what it seemed before.
 """
 
 from __future__ import annotations
@@ -176,7 +178,10 @@ class PlaceWatch:
         ]
         rightly = [part for part, item in found if item.distance < _SAME]
         under = [part for part in sighting.parts if part.name not in self._holders]
-        items = [replace(item, again=_is_again(part, rightly, under)) for part, item in found]
+        items = [
+            replace(item, again=_is_again(part, rightly, under)) if item.distance >= _SAME else item
+            for part, item in found
+        ]
         return sorted(items, key=lambda item: -item.weight)
 
     def _unseen_holds(self, time_s: float, rests_s: float, stopped_s: float) -> bool:
@@ -197,7 +202,8 @@ class PlaceWatch:
         One that has never been seen moving may have been hidden by a hand until it was seen."""
         part, part_s = item
         since_s = time_s - part_s
-        later_s = _HIDDEN_S if since_s <= self._first_s[part.track] else _LATER_S
+        unmoved = since_s <= self._first_s[part.track] + 1e-6
+        later_s = _HIDDEN_S if unmoved else _LATER_S
         for carrier, carrier_s in others:
             if -_LATER_S <= carrier_s - part_s <= later_s and covers(carrier, part):
                 self._came_s[part.track] = since_s
@@ -238,9 +244,7 @@ def _holds(one: tuple[SeenPart, float], other: tuple[SeenPart, float]) -> bool:
     return together and meet(holder.box, part.box)
 
 
-def _is_again(
-    part: SeenPart, rightly: Sequence[SeenPart], others: Sequence[SeenPart]
-) -> bool:
+def _is_again(part: SeenPart, rightly: Sequence[SeenPart], others: Sequence[SeenPart]) -> bool:
     """Whether a part is on something that holds another one of its class in its place."""
     same = [one for one in rightly if one.track != part.track and set(one.names) & set(part.names)]
     return any(covers(o, part) and any(covers(o, one) for one in same) for o in others)
