@@ -3,6 +3,9 @@
 Each clean cycle gives one number, the largest of its scores. A new clean cycle is then flagged with
 a probability of at most the accepted rate, whatever the scores are, as long as clean cycles are
 exchangeable (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005).
+
+Not exactly so where `Scale.of` has made the scales of several scores from the same cycles: a cycle
+helps to measure itself. On six simulated stations, 7 % were flagged where 5 % were accepted.
 """
 
 from __future__ import annotations
