@@ -306,16 +306,7 @@ class CycleFollower:
             if kind is Kind.DROPPED_PART and item.covered and self._risk > _RISKY:
                 continue
             told.add(kind)
-            about = name
-            reason = f"{item.name} where it never is in a correct cycle"
-            if kind is Kind.WRONG_PART:
-                reason = f"{item.name} in the place of {item.belongs}"
-            value = item.dropped if kind is Kind.DROPPED_PART else item.weight
-            score = _PLACES[kind]
-            if kind is Kind.DROPPED_PART and item.again:
-                kind, about = Kind.REPEATED, self._taking(item.names) or name
-                reason = f"one more {item.name} where it never is in a correct cycle"
-            seen.scores.append(Score(score, value, kind, about, reason))
+            seen.scores.append(self._of_place(item, kind, name))
         for region, score in (sighting.scores or {}).items():
             last = self._surfaces.setdefault(region, deque())
             last.append((sighting.time_s, score))
@@ -340,6 +331,19 @@ class CycleFollower:
             return Kind.WRONG_PART if plain[0] == plain[1] else Kind.DROPPED_PART
         usual = self._normal.places.classes
         return None if any(name in usual for name in item.names) else Kind.FOREIGN_OBJECT
+
+    def _of_place(self, item: Misplaced, kind: Kind, step: str) -> Score:
+        """The score of a thing out of place. What is on the piece once too often was not dropped:
+        the step that takes it was done again."""
+        where = f"{item.name} where it never is in a correct cycle"
+        if kind is Kind.WRONG_PART:
+            where = f"{item.name} in the place of {item.belongs}"
+        if kind is not Kind.DROPPED_PART:
+            return Score(_PLACES[kind], item.weight, kind, step, where)
+        if item.again:
+            step = self._taking(item.names) or step
+            return Score(_PLACES[kind], item.dropped, Kind.REPEATED, step, f"one more {where}")
+        return Score(_PLACES[kind], item.dropped, kind, step, where)
 
     def _taking(self, parts: Sequence[str]) -> str:
         """The step that takes one of these parts; empty: none does."""
