@@ -204,10 +204,9 @@ def test_mistakes_are_rare_and_what_is_allowed_is_not():
     assert forbidden[STEPS.index("put")] == -np.inf
 
 
-@pytest.mark.parametrize(
-    "rival, ahead, told", [("wipe", 9.0, 2), ("wipe", 5.0, 1), ("turn", 9.0, 1)]
-)
-def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, told):
+def at_the_end_of_take() -> tuple[Decoder, dict[str, float], np.ndarray]:
+    """A decoder that has seen the first step (until 0.8 s), the log-probability of each step to be
+    next, and fits of a picture like no state, to be changed."""
     language = OrderLanguage(PROCEDURE)
     decoder = Decoder(language, np.full((len(STEPS), STATES_PER_STEP), 5.0))
     decoder.begin(STEPS.index("take"), 0.0)
@@ -215,6 +214,14 @@ def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, tol
     fits = np.full(len(STEPS) * STATES_PER_STEP, -200.0)
     for time_s, phase in enumerate(range(PHASES), 1):
         decoder.step(np.where(np.arange(len(fits)) == phase, 0.0, fits), 0.2 * time_s)
+    return decoder, chance, fits
+
+
+@pytest.mark.parametrize(
+    "rival, ahead, told", [("wipe", 9.0, 2), ("wipe", 5.0, 1), ("turn", 9.0, 1)]
+)
+def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, told):
+    decoder, chance, fits = at_the_end_of_take()
     fits[STEPS.index("put") * STATES_PER_STEP] = ahead
     fits[STEPS.index(rival) * STATES_PER_STEP] = chance["put"] - chance[rival]
     belief = decoder.step(fits, 1.2)
@@ -224,13 +231,7 @@ def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, tol
 
 @pytest.mark.parametrize("behind, ended", [(10.0, False), (30.0, True)])
 def test_that_a_step_has_ended_is_certain_before_it_is_what_comes_next(behind, ended):
-    language = OrderLanguage(PROCEDURE)
-    decoder = Decoder(language, np.full((len(STEPS), STATES_PER_STEP), 5.0))
-    decoder.begin(STEPS.index("take"), 0.0)
-    chance = dict(zip(STEPS, language.log_next((0,))))
-    fits = np.full(len(STEPS) * STATES_PER_STEP, -200.0)
-    for time_s, phase in enumerate(range(PHASES), 1):
-        decoder.step(np.where(np.arange(len(fits)) == phase, 0.0, fits), 0.2 * time_s)
+    decoder, chance, fits = at_the_end_of_take()
     for step in ("turn", "put"):  # one as likely as the other
         fits[STEPS.index(step) * STATES_PER_STEP] = -chance[step]
     fits[PHASES - 1] = -behind

@@ -103,7 +103,6 @@ class CycleFollower:
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
         self._surfaces: dict[str, deque[tuple[float, float]]] = {}  # times and scores
         self._moved_s: float | None = None
-        self._stopped_s = np.inf  # since when nothing has moved at all; infinite: unknown
         self._labels = [c for step in procedure.steps for c in step.labels]
         self._read_s: dict[str, float] = {}  # when each label was read last
         self._reads = False  # whether anybody reads texts at all
@@ -217,7 +216,6 @@ class CycleFollower:
         seen.looked |= {"slow", "still"}
         if not self._told or self._procedure.may_end([self._steps[s] for s, _ in belief.path]):
             self._moved_s = None  # standing still counts from when work goes on
-            self._stopped_s = np.inf
             return
         pace = self._pace()
         deviation = self._normal.tempo.deviation(running, time_s - begin_s, pace)
@@ -228,9 +226,13 @@ class CycleFollower:
         if self._moved_s is None or self._motion() > self._normal.still:
             self._moved_s = time_s
         still_s = time_s - self._moved_s
-        self._stopped_s = self._moved_s - self._normal.motion_s
         reason = f"nothing has moved for {still_s:.1f} s in '{title}'"
         seen.scores.append(Score("still", still_s, Kind.HESITATING, name, reason))
+
+    @property
+    def _stopped_s(self) -> float:
+        """Since when nothing has moved at all [s]; infinite: unknown."""
+        return np.inf if self._moved_s is None else self._moved_s - self._normal.motion_s
 
     def _pace(self) -> float:
         """Of this cycle so far; see `Tempo.pace`."""

@@ -63,9 +63,8 @@ class SceneWatch:
             if part.name in self._parts and (rests_s < _RESTS_S or part.track in self._held)
         ]
         self._held = {p.track for p in moved if any(meet(p.box, o.box) for o in others)}
-        carried = [part for part in moved if any(covers(one, part) for one in moved)]
-        moved = [part for part in moved if part not in carried]
-        self.map = maps([*others, *moved], self._classes)
+        alone = [part for part in moved if not any(covers(one, part) for one in moved)]
+        self.map = maps([*others, *alone], self._classes)
 
 
 def meet(one: Sequence[float], other: Sequence[float]) -> bool:
