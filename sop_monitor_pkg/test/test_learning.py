@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_work import PROCEDURE, STEPS, cycle, cycles, raised, steps
 from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, sightings
 from sop_monitor_pkg.core.learning import LearningError, learn
-from sop_monitor_pkg.core.normal import SCORES, Extremes, NormalError
+from sop_monitor_pkg.core.normal import LEAST, SCORES, Extremes, NormalError
 from sop_monitor_pkg.core.sightings import SightingError
 from sop_monitor_pkg.learn_command import report
 
@@ -80,6 +80,25 @@ def test_a_threshold_keeps_the_accepted_rate(seed, accepted):
         for _ in range(400)
     ]
     assert np.mean(flagged) < accepted + 3.5 * np.sqrt(accepted * (1 - accepted) / 400)
+
+
+@pytest.mark.parametrize(("cycles", "accepted"), [(20, 0.05), (20, 0.1), (40, 0.05), (120, 0.01)])
+def test_many_scores_share_the_accepted_rate(known, cycles, accepted):
+    """Nine independent scores that spread far wider than what means nothing, over many draws."""
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        rows = 10.0 * rng.standard_exponential((count, len(SCORES))) * list(LEAST.values())
+        return [Extremes(row, False, 0.0) for row in rows]
+
+    flagged = []
+    for _ in range(60):
+        judge = known.calibrated(draw(cycles), accepted)
+        flagged += [
+            any(judge.is_beyond(name, value) for name, value in zip(SCORES, extremes.maxima))
+            for extremes in draw(50)
+        ]
+    assert np.mean(flagged) < 1.5 * accepted
 
 
 def test_too_few_cycles_are_said_and_still_give_a_threshold():

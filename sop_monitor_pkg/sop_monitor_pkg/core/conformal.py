@@ -4,8 +4,8 @@ Each clean cycle gives one number, the largest of its scores. A new clean cycle 
 a probability of at most the accepted rate, whatever the scores are, as long as clean cycles are
 exchangeable (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005).
 
-Not exactly so where `Scale.of` has made the scales of several scores from the same cycles: a cycle
-helps to measure itself. On six simulated stations, 7 % were flagged where 5 % were accepted.
+Scores of different kinds are put on one scale first, which the same cycles make. What a cycle has
+helped to measure says little about new ones, so each is measured by the others (`held_out`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import numpy as np
 
 ACCEPTED = 0.05
 _BEYOND = 1.05  # where no threshold keeps the rate: so far above the highest
-_FARTHEST = 2.0  # of clean cycles on the common scale; of 100 normally distributed maxima, the last
-WILD = 5.0  # on a scale made from the other cycles: one of these is not of their kind
+# So many times as far from the usual as the highest of clean cycles lies the limit: each of several
+# scores that share a rate is higher than ever in one of as many new cycles, any of them more often.
+_MARGIN = 1.5
+WILD = 2.5  # times as far as the limit from the other cycles: one of these is not of their kind
 
 
 def needed(accepted: float, flagged: int = 0) -> int:
@@ -55,51 +57,74 @@ def threshold(maxima: np.ndarray, accepted: float) -> float:
 
 @dataclass(frozen=True)
 class Scale:
-    """Puts scores of different kinds on one scale: 0 is a usual cycle's maximum, 1 a high one's."""
+    """Puts scores of different kinds on one scale: 0 is a usual cycle's maximum, 1 the limit."""
 
     usual: float
-    high: float
+    limit: float
 
     @classmethod
-    def of(cls, maxima: np.ndarray, least: float) -> Scale:
-        """From the maxima of one score over clean cycles.
-
-        No clean cycle comes out above `_FARTHEST`: one in which a single score went wild, and that
-        the accepted rate does not let be set aside, makes that score dull, and not the threshold
-        that it shares with the others.
+    def of(cls, usual: float, high: float, least: float) -> Scale:
+        """From the maxima of one score over clean cycles: the usual one and the highest, but for
+        those that the accepted rate lets be beyond.
 
         Args:
-            least: smaller differences mean nothing, in the score's unit.
+            least: smaller differences from the usual mean nothing, in the score's unit.
         """
-        usual, high = np.quantile(maxima, (0.5, 0.9))
-        width = max(high - usual, (np.max(maxima) - usual) / _FARTHEST, least)
-        return cls(float(usual), float(usual + width))
+        return cls(float(usual), float(usual + max(_MARGIN * (high - usual), least)))
 
     def __call__(self, score: float) -> float:
         """At least 0."""
-        return max(0.0, (score - self.usual) / (self.high - self.usual))
+        return max(0.0, (score - self.usual) / (self.limit - self.usual))
 
     def score(self, level: float) -> float:
         """The score that comes out at this level."""
-        return self.usual + level * (self.high - self.usual)
+        return self.usual + level * (self.limit - self.usual)
 
 
-def wild(maxima: np.ndarray, least: Sequence[float], count: int) -> list[tuple[int, int]]:
-    """At most `count` cycles in which a score was far beyond what it is in the others.
+def scales(
+    maxima: np.ndarray, least: np.ndarray, beyond: int = 0, within: np.ndarray | None = None
+) -> list[Scale]:
+    """The scale of each score.
 
     Args:
         maxima: float [C, K], of each score in each clean cycle.
-        least: of each score, as in `Scale.of`.
+        least: float [K], as in `Scale.of`.
+        beyond: so many cycles may have a score beyond its limit; `within`: float [N, K], of cycles
+            that may not.
+    """
+    highs = np.sort(maxima, axis=0)[-1 - min(beyond, len(maxima) - 1)]
+    if within is not None:
+        highs = np.max([highs, *within], axis=0)
+    return [Scale.of(*each) for each in zip(np.median(maxima, axis=0), highs, least)]
+
+
+def held_out(maxima: np.ndarray, least: np.ndarray, beyond: int = 0) -> np.ndarray:
+    """The largest level of each clean cycle on scales that the others make, float [C]; arguments as
+    of `scales`. One that is wild there makes its own score dull, and not the threshold that it
+    shares with the others: it is measured with itself."""
+    own = scales(maxima, least, beyond)
+    levels = np.zeros(len(maxima))
+    for index, row in enumerate(maxima):
+        others = np.delete(maxima, index, axis=0)
+        levels[index] = _level(row, scales(others, least, beyond)) if len(others) else np.inf
+        if levels[index] >= WILD:
+            levels[index] = _level(row, own)
+    return levels
+
+
+def wild(maxima: np.ndarray, least: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """At most `count` cycles in which a score was far beyond what it is in the others.
 
     Returns:
         index of the cycle and of the score, the wildest first.
     """
     if count < 1 or len(maxima) <= count + 1:
         return []
-    levels = np.zeros(maxima.shape)
-    for score, smallest in enumerate(least):
-        ordered = np.sort(maxima[:, score])
-        scale = Scale.of(ordered[:-count], smallest)
-        levels[:, score] = [scale(value) for value in maxima[:, score]]
+    others = scales(np.sort(maxima, axis=0)[:-count], least)
+    levels = np.array([[scale(value) for scale, value in zip(others, row)] for row in maxima])
     wildest = np.argsort(-levels.max(1), kind="stable")[:count]
     return [(int(c), int(levels[c].argmax())) for c in wildest if levels[c].max() >= WILD]
+
+
+def _level(row: np.ndarray, scales_: Sequence[Scale]) -> float:
+    return max(scale(value) for scale, value in zip(scales_, row))

@@ -34,7 +34,7 @@ _OFTEN = 5  # sightings in a cycle: what is taken for something else now and the
 _LEARNED_S = 0.3  # places of parts that have lain there for so long are normal
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
 # A hand that holds a part came to rest at most so much later, or earlier, than the part.
-_LATER_S, _EARLIER_S = 0.3, 0.1
+_LATER_S, _EARLIER_S = 0.3, 0.2
 _STOPS_S = 0.4  # what comes to rest may move a little for so long
 _HIDDEN_S = 1.0  # so long after what it stands on, a part may be seen first that a hand has hidden
 _VANISHED_S = 1.0  # so long before a part came to rest, who holds it was seen
