@@ -150,6 +150,12 @@ def test_more_wild_cycles_make_their_score_dull_and_no_other(known):
         )
 
 
+def test_cycles_that_are_all_misread_still_give_a_threshold(known):
+    rows = np.random.default_rng(0).random((3, len(SCORES)))
+    judge = known.calibrated([Extremes(row, True, 0.0) for row in rows], 0.05)
+    assert judge.flagged == 3 and np.isfinite(judge.threshold) and judge.aside == ()
+
+
 def test_what_people_called_clean_is_never_set_aside(known):
     odd, *others = with_wild(21, 1)
     taught = known.calibrated(others, 0.05).taught([odd])

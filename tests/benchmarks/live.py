@@ -142,7 +142,7 @@ def learned(seed: int, workers: int, console: Console, monitor: bool = True) -> 
         record(recording, seed, LEARN, "--clean")
         models = Models(MODELS / "station_detector", MODELS / "station_defects", SHIPPED)
         with ProgressView(console, "cycles seen by the eyes", LEARN) as view:
-            perceive(recording, models, workers, view.advance)
+            perceive(recording, models, None, workers, view.advance)
         command = [sys.executable, "-m", "sop_monitor_pkg.commands", "learn", recording]
         subprocess.run([*map(str, command), "--out", str(normal)], check=True)
     return recording, normal

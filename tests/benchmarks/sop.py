@@ -28,7 +28,7 @@ from vjepa_world_model.stored import SHIPPED
 from benchmarks.filming import record
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import UNTRAINED
-from benchmarks.sop_reading import Models, examples, forget_other_eyes, perceive, truth
+from benchmarks.sop_reading import Models, examples, forget_other_eyes, perceive, truth, unseen
 from benchmarks.sop_scores import ANSWERS, AlarmSeen, Outcome, figures
 from benchmarks.sop_stream import stream
 
@@ -109,17 +109,18 @@ def film(
         "clean": (10_000, cycles, ("--clean",)),
         "faulty": (20_000, cycles, ("--faults", ",".join(ANSWERS))),
     }
-    parts = {}
+    parts, counts = {}, {}
     for name, (first, count, kind) in plan.items():
         console.print(f"filming {count} cycles: {name}", highlight=False)
         parts[name] = record(folder / name, seed, count, *kind, first=first)
+        counts[name] = count
     for part in parts.values():
         forget_other_eyes(part, models)
-    total = learned + 2 * cycles
-    known = sum((c / "results.jsonl").is_file() for p in parts.values() for c in p.iterdir())
-    with ProgressView(console, "cycles seen by the eyes", total, known) as view:
-        for part in parts.values():
-            perceive(part, models, workers, view.advance)
+    total = sum(counts.values())
+    todo = sum(len(unseen(part, counts[name])) for name, part in parts.items())
+    with ProgressView(console, "cycles seen by the eyes", total, total - todo) as view:
+        for name, part in parts.items():
+            perceive(part, models, counts[name], workers, view.advance)
     return parts
 
 

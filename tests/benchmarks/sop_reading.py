@@ -41,9 +41,16 @@ class Models:
     encoder: Path
 
 
-def perceive(folder: Path, models: Models, workers: int, advance: Callable[[], None]) -> None:
-    """Lets the eyes look at every cycle of a recording: `results.jsonl` beside its video."""
-    todo = [c for c in Recording(folder).cycles if not (c / "results.jsonl").is_file()]
+def unseen(folder: Path, count: int | None) -> list[Path]:
+    """Of the first cycles of a recording, or of all, those that the eyes have not looked at."""
+    return [c for c in Recording(folder).cycles[:count] if not (c / "results.jsonl").is_file()]
+
+
+def perceive(
+    folder: Path, models: Models, count: int | None, workers: int, advance: Callable[[], None]
+) -> None:
+    """Lets the eyes look at the cycles that `unseen` names: `results.jsonl` beside the video."""
+    todo = unseen(folder, count)
     if not todo:
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:

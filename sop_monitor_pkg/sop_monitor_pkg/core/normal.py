@@ -157,7 +157,8 @@ class Normal:
         beyond = max(0, spare - len(aside) - 1)  # one more is for the next clean cycle
         scales = conformal.scales(maxima[right], least, beyond, maxima[answers & ~wrong])
         highest = np.full(len(clean), np.inf)
-        highest[~wrong] = conformal.held_out(maxima[~wrong], least, beyond)
+        highest[right] = conformal.held_out(maxima[right], least, beyond)
+        highest[wrong] = np.inf
         risks = np.array([extremes.risk for extremes in clean])
         return replace(
             self,
