@@ -16,7 +16,7 @@ from sop_monitor_pkg.core.follower import CycleFollower, Seen
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
-from sop_monitor_pkg.core.places import PlaceWatch
+from sop_monitor_pkg.core.place_watch import PlaceWatch
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
 
@@ -411,7 +411,7 @@ def test_a_step_in_which_nobody_had_time_to_read_its_label_is_skipped(known, len
         small_work.TEXT.replace("title: Turn it", "title: Turn it, labels: [{text: LOT-47}]")
     )
     follower, seen = CycleFollower(labelled, known), Seen()
-    follower._reads, follower._told = True, [(1, 2.0)]
+    follower._labels.reads, follower._told = True, [(1, 2.0)]
     follower._close(2.0 + length_s, seen)
     (told,) = (event for event in seen.events if isinstance(event, Suspicion))
     assert (told.kind, told.step) == (kind, "turn") and "no label reads LOT-47" in told.reason

@@ -18,12 +18,15 @@ from sop_monitor_pkg.core.decoder import Belief, Decoder
 from sop_monitor_pkg.core.events import SECOND_NS, Event, StepBegun, StepEnded, Suspicion
 from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.kinds import Kind
+from sop_monitor_pkg.core.label_watch import LabelWatch
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
-from sop_monitor_pkg.core.places import Misplaced, PlaceWatch
+from sop_monitor_pkg.core.place_watch import PlaceWatch
+from sop_monitor_pkg.core.places import Misplaced
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
 from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.surfaces import SurfaceWatch
 
 _PLACES = {
     Kind.DROPPED_PART: "dropped",
@@ -34,8 +37,6 @@ _CHANCES = 3  # answers of the probe that are averaged
 _RISKY = 0.5  # so likely a step out of order, it has put together what never is at this time
 _LOOKS = 3  # for a part, before it is missing
 _MAYBE = 0.5  # how sure that is: the eyes may take it for something else
-_SURFACE_S, _SURFACES = 0.75, 3  # time and pictures that a surface looks defective in, at least
-_SURE = 1e-3  # a probability nearer to 0 or 1 says no more; its odds count as 1
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,8 @@ class CycleFollower:
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
         self._risk = 0.0  # see Outlook
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
-        self._surfaces: dict[str, deque[tuple[float, float]]] = {}  # times and scores
+        self._surfaces, self._labels = SurfaceWatch(), LabelWatch(procedure)
         self._moved_s: float | None = None
-        self._labels = [c for step in procedure.steps for c in step.labels]
-        self._read_s: dict[str, float] = {}  # when each label was read last
-        self._reads = False  # whether anybody reads texts at all
         # Parts that were seen, and when.
         self._named: deque[tuple[float, frozenset[str]]] = deque(maxlen=2000)
         self._told: list[tuple[int, float]] = []
@@ -309,19 +307,10 @@ class CycleFollower:
                 continue
             told.add(kind)
             seen.scores.append(self._of_place(item, kind, name))
-        for region, score in (sighting.scores or {}).items():
-            last = self._surfaces.setdefault(region, deque())
-            last.append((sighting.time_s, score))
-            while len(last) > _SURFACES and last[1][0] <= sighting.time_s - _SURFACE_S:
-                last.popleft()
-            if len(last) >= _SURFACES and sighting.time_s - last[0][0] >= _SURFACE_S:
-                kind_ = sighting.defect_kinds.get(region, "defect")
-                reason = f"{kind_} in region '{region}'"
-                # The least: one picture in which a hand casts a shadow is no defect.
-                least = np.clip(min(value for _, value in last), _SURE, 1.0 - _SURE)
-                odds = float(np.log(least / (1.0 - least) / _SURE))
-                seen.scores.append(Score("surface", odds, Kind.DEFECT, name, reason))
-                seen.looked.add("surface")
+        for region, odds in self._surfaces.take(sighting):
+            reason = f"{sighting.defect_kinds.get(region, 'defect')} in region '{region}'"
+            seen.scores.append(Score("surface", odds, Kind.DEFECT, name, reason))
+            seen.looked.add("surface")
         self._read(sighting, seen)
         return seen
 
@@ -356,14 +345,9 @@ class CycleFollower:
         """Notes which labels have been read, and how long those of the running step have not."""
         if sighting.texts is None or self.belief is None:
             return
-        self._reads = True
-        for check in self._labels:
-            for text in sighting.texts:
-                fits = (text.kind == "text") == (check.kind is CheckKind.TEXT)
-                if fits and text.readable and re.fullmatch(check.value, text.text):
-                    self._read_s[check.value] = sighting.time_s
+        self._labels.take(sighting)
         step, begin_s = self.belief.path[-1]
-        missing = self._unread(step, begin_s)
+        missing = self._labels.unread(self._steps[step], begin_s)
         seen.looked.add("unread")
         if missing and self._told:
             usual_s = np.exp(self._normal.tempo.log_means[step] + self._pace())
@@ -371,16 +355,11 @@ class CycleFollower:
             reason = f"no label reads {' or '.join(missing)}"
             seen.scores.append(Score("unread", share, Kind.LABEL, self._steps[step], reason))
 
-    def _unread(self, step: int, begin_s: float) -> list[str]:
-        """Labels that this step asks for, and that have not been read since it began."""
-        labels = self._procedure.by_name[self._steps[step]].labels
-        return [c.value for c in labels if self._read_s.get(c.value, -np.inf) < begin_s]
-
     def _check_labels(self, step: int, begin_s: float, no_time: bool, seen: Seen) -> None:
         """What a step asks for and nobody has read is a fault when the step has ended; where it had
         `no_time` for reading, it is the step that was skipped."""
-        missing = self._unread(step, begin_s)
-        if missing and self._reads:
+        missing = self._labels.unread(self._steps[step], begin_s)
+        if missing and self._labels.reads:
             kind = Kind.SKIPPED if no_time else Kind.LABEL
             reason = f"no label reads {' or '.join(missing)}"
             if no_time:

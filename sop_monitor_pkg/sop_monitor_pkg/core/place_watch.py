@@ -1,0 +1,164 @@
+"""What is out of place, and whether somebody holds it.
+
+A part that stays where its class has never been in this step, or the step before or after it, is
+told. Where a part of another class belongs there, the wrong part was taken; a thing that is no
+part of the procedure is foreign; any other has been dropped or put down, if nobody holds it.
+
+What is held moves and stops together with who holds it: a part whose box meets that of a hand or
+tool that came to rest at the same time is held, and so is what stands on it. A part that fell comes
+to rest later than the hand that lost it, or away from it. A hand or tool that the eyes lose may
+hold what stopped when everything did, until something moves.
+
+What a hand or tool half hides may still be what it seemed before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sop_monitor_pkg.core.places import SAME, Misplaced, Places
+from sop_monitor_pkg.core.resting import RestWatch
+from sop_monitor_pkg.core.scene import covers, meet
+from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
+
+LASTING_S = 0.5  # as long as a part must be out of place
+# A hand that holds a part came to rest at most so much later, or earlier, than the part.
+_LATER_S, _EARLIER_S = 0.3, 0.2
+_STOPS_S = 0.4  # what comes to rest may move a little for so long
+_HIDDEN_S = 1.0  # so long after what it stands on, a part may be seen first that a hand has hidden
+_VANISHED_S = 1.0  # so long before a part came to rest, who holds it was seen
+_HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
+
+
+@dataclass
+class _Known:
+    """What is remembered of one track; times [s].
+
+    Attributes:
+        first_s: when it was seen first. held_s: until when it counts as held.
+        came_s: since when it rests on what it came along with.
+        whole: the classes it seemed to be when nothing hid it.
+    """
+
+    first_s: float = np.inf
+    held_s: float = -np.inf
+    came_s: float = -np.inf
+    whole: tuple[str, ...] = ()
+
+
+class PlaceWatch:
+    """Says which parts are out of place, and stay there."""
+
+    def __init__(self, places: Places, parts: Collection[str]):
+        """`parts`: classes that the procedure names; others that are usual move them."""
+        self._places, self._holders = places, set(places.classes) - set(parts)
+        self._rests = RestWatch()
+        self._seen_s: dict[str, float] = {}  # when hands and tools were seen last
+        self._known: defaultdict[int, _Known] = defaultdict(_Known)  # of each track
+
+    def take(
+        self, sighting: Sighting, steps: Sequence[int], stopped_s: float = np.inf
+    ) -> list[Misplaced]:
+        """What has lain at one place for LASTING_S, the weightiest first. `stopped_s`: since when
+        nothing has moved in the picture at all."""
+        if sighting.parts is None:
+            return []
+        seen = self._rests.take(self._told_apart(sighting.parts), sighting.time_s)
+        for part, _ in seen:
+            known = self._known[part.track]
+            known.first_s = min(known.first_s, sighting.time_s)
+        holders = {part.name for part, _ in seen} & self._holders
+        self._seen_s |= dict.fromkeys(holders, sighting.time_s)
+        self._hold(seen, sighting.time_s)
+        found = [
+            (
+                part,
+                replace(
+                    self._places.misplaced(part, steps),
+                    rests_s=rests_s,
+                    covered=any(covers(other, part) for other in sighting.parts),
+                    held=sighting.time_s < self._known[part.track].held_s
+                    or self._came_along((part, rests_s), seen, sighting.time_s)
+                    or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
+                ),
+            )
+            for part, rests_s in seen
+            if rests_s >= LASTING_S
+        ]
+        rightly = [part for part, item in found if item.distance < SAME]
+        under = [part for part in sighting.parts if part.name not in self._holders]
+        items = [
+            replace(item, again=_is_again(part, rightly, under)) if item.distance >= SAME else item
+            for part, item in found
+        ]
+        return sorted(items, key=lambda item: -item.weight)
+
+    def _unseen_holds(self, time_s: float, rests_s: float, stopped_s: float) -> bool:
+        """Whether a part may be in a hand or tool that is not seen: it was seen before the part
+        came to rest, and since then nothing has moved at all."""
+        since_s = time_s - rests_s
+        return stopped_s < since_s + _STOPS_S and any(
+            since_s - _VANISHED_S <= last_s < time_s for last_s in self._seen_s.values()
+        )
+
+    def _came_along(
+        self,
+        item: tuple[SeenPart, float],
+        others: Sequence[tuple[SeenPart, float]],
+        time_s: float,
+    ) -> bool:
+        """Whether a part has come to rest together with what it stands on, by times at rest [s].
+        One that has never been seen moving may have been hidden by a hand until it was seen."""
+        part, part_s = item
+        since_s = time_s - part_s
+        known = self._known[part.track]
+        unmoved = since_s <= known.first_s + 1e-6
+        later_s = _HIDDEN_S if unmoved else _LATER_S
+        for carrier, carrier_s in others:
+            if -_LATER_S <= carrier_s - part_s <= later_s and covers(carrier, part):
+                known.came_s = since_s
+        return known.came_s >= since_s - 1e-6
+
+    def _told_apart(self, parts: Sequence[SeenPart]) -> list[SeenPart]:
+        """With fewer candidates where a part's size says more than the detector, and with what it
+        seemed before where a hand or tool may hide half of it. Before anything else: what seems
+        one class and then another has not been at rest as either."""
+        holders = [part for part in parts if part.name in self._holders]
+        found = []
+        for part in parts:
+            if part.name == UNKNOWN:
+                part = replace(part, candidates=self._places.likely(part))
+            if not any(meet(holder.box, part.box) for holder in holders):
+                self._known[part.track].whole = part.names
+            elif missing := set(self._known[part.track].whole) - set(part.names):
+                part = replace(part, name=UNKNOWN, candidates=(*part.names, *sorted(missing)))
+            found.append(part)
+        return found
+
+    def _hold(self, seen: Sequence[tuple[SeenPart, float]], time_s: float) -> None:
+        """Notes which parts are held."""
+        holding = [item for item in seen if item[0].name in self._holders]
+        others = [item for item in seen if item[0].name not in self._holders]
+        while holding:  # what is held holds what stands on it
+            found = [item for item in others if any(_holds(one, item) for one in holding)]
+            others = [item for item in others if item not in found]
+            for part, _ in found:
+                self._known[part.track].held_s = time_s + _HELD_S
+            holding = found
+
+
+def _holds(one: tuple[SeenPart, float], other: tuple[SeenPart, float]) -> bool:
+    """Whether a hand, or a part in one, holds the other, by their boxes and times at rest [s]."""
+    (holder, holder_s), (part, part_s) = one, other
+    together = -_LATER_S <= holder_s - part_s <= _EARLIER_S
+    return together and meet(holder.box, part.box)
+
+
+def _is_again(part: SeenPart, rightly: Sequence[SeenPart], others: Sequence[SeenPart]) -> bool:
+    """Whether a part is on something that holds another one of its class in its place."""
+    same = [one for one in rightly if one.track != part.track and set(one.names) & set(part.names)]
+    return any(covers(o, part) and any(covers(o, one) for one in same) for o in others)
