@@ -95,7 +95,10 @@ def test_many_scores_share_the_accepted_rate(known, cycles, accepted):
     for _ in range(60):
         judge = known.calibrated(draw(cycles), accepted)
         flagged += [
-            any(judge.is_beyond(name, value) for name, value in zip(SCORES, extremes.maxima))
+            any(
+                judge.scales[name](value) > judge.threshold
+                for name, value in zip(SCORES, extremes.maxima)
+            )
             for extremes in draw(50)
         ]
     assert np.mean(flagged) < 1.5 * accepted

@@ -21,6 +21,7 @@ _BEYOND = 1.05  # where no threshold keeps the rate: so far above the highest
 # So many times as far from the usual as the highest of clean cycles lies the limit: each of several
 # scores that share a rate is higher than ever in one of as many new cycles, any of them more often.
 _MARGIN = 1.5
+HIGHEST = 1.0 / _MARGIN  # on a scale, the highest of clean cycles, or less
 WILD = 2.5  # times as far as the limit from the other cycles: one of these is not of their kind
 
 

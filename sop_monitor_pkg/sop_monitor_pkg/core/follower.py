@@ -187,7 +187,7 @@ class CycleFollower:
         length_s, deviation = self._score_haste(time_s, seen)
         self._lengths.append((step, length_s))
         seen.events.append(StepEnded(name, round(time_s * SECOND_NS)))
-        no_time = self._normal.is_beyond("fast", -deviation)
+        no_time = self._normal.is_rare("fast", -deviation)
         self._check_labels(step, begin_s, no_time, seen)
         self._check_parts(step, begin_s, time_s, seen)
 

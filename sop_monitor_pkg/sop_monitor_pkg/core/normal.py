@@ -115,9 +115,10 @@ class Normal:
         """Clean cycles that are flagged at any threshold."""
         return sum(extremes.out_of_order for extremes in self.clean) + len(self.aside)
 
-    def is_beyond(self, score: str, value: float) -> bool:
-        """Whether a score raises an alarm; none does before there are thresholds."""
-        return score in self.scales and self.scales[score](value) > self.threshold
+    def is_rare(self, score: str, value: float) -> bool:
+        """Whether a score is higher than in clean cycles: no alarm, but with other evidence it
+        says enough. None is before there are scales."""
+        return score in self.scales and self.scales[score](value) > conformal.HIGHEST
 
     @property
     def eyes(self) -> tuple[str, ...]:
