@@ -41,7 +41,7 @@ from benchmarks.filming import record
 from benchmarks.live_cycles import CycleEar
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.sop import LEARN, WORK
-from benchmarks.sop_reading import Models, perceive
+from benchmarks.sop_reading import Models, perceive, unseen
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 TOPICS = {
@@ -141,7 +141,7 @@ def learned(seed: int, workers: int, console: Console, monitor: bool = True) -> 
     elif not (normal / "normal.json").is_file():
         record(recording, seed, LEARN, "--clean")
         models = Models(MODELS / "station_detector", MODELS / "station_defects", SHIPPED)
-        with ProgressView(console, "cycles seen by the eyes", LEARN) as view:
+        with ProgressView(console, "cycles seen by the eyes", len(unseen(recording, None))) as view:
             perceive(recording, models, None, workers, view.advance)
         command = [sys.executable, "-m", "sop_monitor_pkg.commands", "learn", recording]
         subprocess.run([*map(str, command), "--out", str(normal)], check=True)

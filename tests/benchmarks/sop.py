@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -71,8 +71,8 @@ def main(
         procedure = procedure_file.load(find_procedure("station"))
         models = Models(detector, defects, model)
         folder = out / f"seed_{seed}"
-        parts = film(folder, seed, learned, cycles, models, processes, console)
         counts = {"learn": learned, "clean": cycles, "faulty": cycles}
+        parts = film(folder, seed, counts, models, processes, console)
         results = {
             name: figures(list(outcomes))
             for name, outcomes in variants(parts, counts, procedure, model, accepted, console)
@@ -94,26 +94,25 @@ def main(
 def film(
     folder: Path,
     seed: int,
-    learned: int,
-    cycles: int,
+    counts: Mapping[str, int],
     models: Models,
     workers: int,
     console: Console,
 ) -> dict[str, Path]:
     """Recordings of cycles to learn from, of clean and of faulty ones, each seen by the eyes.
 
-    Their numbers differ, so that none shares light and pace with another.
+    `counts`: how many of each. Their numbers differ, so that none shares light and pace with
+    another.
     """
     plan = {
-        "learn": (0, learned, ("--clean",)),
-        "clean": (10_000, cycles, ("--clean",)),
-        "faulty": (20_000, cycles, ("--faults", ",".join(ANSWERS))),
+        "learn": (0, ("--clean",)),
+        "clean": (10_000, ("--clean",)),
+        "faulty": (20_000, ("--faults", ",".join(ANSWERS))),
     }
-    parts, counts = {}, {}
-    for name, (first, count, kind) in plan.items():
-        console.print(f"filming {count} cycles: {name}", highlight=False)
-        parts[name] = record(folder / name, seed, count, *kind, first=first)
-        counts[name] = count
+    parts = {}
+    for name, (first, kind) in plan.items():
+        console.print(f"filming {counts[name]} cycles: {name}", highlight=False)
+        parts[name] = record(folder / name, seed, counts[name], *kind, first=first)
     for part in parts.values():
         forget_other_eyes(part, models)
     total = sum(counts.values())

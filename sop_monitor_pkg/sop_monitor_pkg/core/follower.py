@@ -345,7 +345,7 @@ class CycleFollower:
         """Notes which labels have been read, and how long those of the running step have not."""
         if sighting.texts is None or self.belief is None:
             return
-        self._labels.take(sighting)
+        self._labels.take(sighting.texts, sighting.time_s)
         step, begin_s = self.belief.path[-1]
         missing = self._labels.unread(self._steps[step], begin_s)
         seen.looked.add("unread")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
-from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.sightings import SeenText
 
 
 class LabelWatch:
@@ -20,16 +21,14 @@ class LabelWatch:
         self.reads = False
         """Whether anybody reads texts at all."""
 
-    def take(self, sighting: Sighting) -> None:
+    def take(self, texts: Sequence[SeenText], time_s: float) -> None:
         """Notes what has been read."""
-        if sighting.texts is None:
-            return
         self.reads = True
         for check in self._labels:
-            for text in sighting.texts:
+            for text in texts:
                 fits = (text.kind == "text") == (check.kind is CheckKind.TEXT)
                 if fits and text.readable and re.fullmatch(check.value, text.text):
-                    self._read_s[check.value] = sighting.time_s
+                    self._read_s[check.value] = time_s
 
     def unread(self, step: str, begin_s: float) -> list[str]:
         """Labels that this step asks for, and that have not been read since it began."""
