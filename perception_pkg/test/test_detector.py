@@ -120,6 +120,21 @@ def test_a_part_of_unclear_size_is_as_certain_as_both_its_classes_together(detec
     assert parts[2].scores.max() == pytest.approx(0.3) and parts[2].best == 0
 
 
+def test_a_class_may_count_from_another_confidence(detector_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(detector_folder, folder)
+    config = replace(DetectorConfig.read(folder), confidence=0.9, confidences={"base": 0.7})
+    config.write(folder)
+    image = np.zeros((64, 64, 3), np.uint8)
+    assert [part.best for part in OnnxDetector(folder).find(image)] == [0, 2]
+    everything = OnnxDetector(folder, confidence=0.4).find(image)  # asked for: holds for all
+    assert [part.best for part in everything] == [0, 2, 0]
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"base": 0.7', '"coin": 0.7'))
+    with pytest.raises(ModelError, match="confidences of coin, which are no classes"):
+        OnnxDetector(folder)
+
+
 def test_letterbox_keeps_proportions():
     square, scale, left, top = letterbox(np.full((30, 60, 3), 7, np.uint8), 120)
     assert (scale, left, top) == (2.0, 0, 30)

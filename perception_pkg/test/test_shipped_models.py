@@ -49,6 +49,24 @@ def test_the_shipped_detector_finds_the_parts(frames):
     assert np.mean(hits) > 0.95
 
 
+def test_the_shipped_detector_finds_what_does_not_belong_there(station):
+    detector = OnnxDetector(MODELS / "station_detector")
+    cycle = station.cycle(0, station.plan(0, "foreign_object", "wrench"))
+    filmed = [cycle.frame(index) for index in range(0, cycle.frames_count, 2)]
+    cycle.close()
+    hits, elsewhere = [], 0
+    for frame in map(_with_truth, filmed):
+        found = [i for i in detector.find(frame.image) if detector.classes[i.best] == "foreign"]
+        truth = [box["xyxy"] for box in frame.truth["boxes"] if box["class"] == "foreign"]
+        if truth:
+            boxes = np.array([item.box for item in found]).reshape(-1, 4)
+            hits.append(bool((overlaps(np.array(truth, float), boxes) >= 0.3).any()))
+        else:
+            elsewhere += len(found)
+    assert len(hits) >= 4
+    assert np.mean(hits) > 0.5 and elsewhere == 0
+
+
 def test_the_shipped_defect_model_tells_a_cracked_region_from_a_clean_one(station, frames):
     finder = DefectFinder(MODELS / "station_defects")
     layout = layout_from(station.describe(), "station")

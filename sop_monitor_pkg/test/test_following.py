@@ -80,6 +80,17 @@ def test_what_lies_where_it_never_does_is_told_by_kind(known, name, x, y, kind):
     assert 3.0 < alarms[0][1] < 5.0
 
 
+def test_what_the_detector_is_hardly_sure_of_has_to_be_seen_for_longer(known):
+    def alarms(confidence: float) -> list[tuple[Kind, float]]:
+        coin = replace(part("coin", 9, 0.2, 0.8), confidence=confidence)
+        return raised(cycle(seed=6, extra=[coin]), known)
+
+    (sure,), (unsure,) = alarms(0.9), alarms(0.2)
+    assert sure[0] is unsure[0] is Kind.FOREIGN_OBJECT
+    assert sure[1] + 0.5 < unsure[1] < sure[1] + 3.0
+    assert not alarms(0.01)
+
+
 def test_a_part_of_either_size_may_lie_where_one_of_them_does():
     boxes = np.array([part("", 0, 0.5, 0.2).box, part("", 0, 0.7, 0.4).box], np.float32)
     known_places = places.Places(("nut_m3", "nut_m4"), boxes, np.zeros(2, int), np.arange(2))

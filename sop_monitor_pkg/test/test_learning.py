@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_work import PROCEDURE, STEPS, cycle, cycles, raised, steps
+from small_work import PROCEDURE, STEPS, cycle, cycles, part, raised, steps
 from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, sightings
 from sop_monitor_pkg.core.learning import LearningError, learn
 from sop_monitor_pkg.core.normal import LEAST, SCORES, Extremes, NormalError
@@ -58,10 +59,11 @@ def test_damaged_models_and_cycles_are_refused(known, tmp_path):
     (folder / "normal.json").write_text('{"format": "another"}')
     with pytest.raises(NormalError, match="another format"):
         normal.load(folder)
-    cycle_store.save(tmp_path / "c.npz", cycle(), "random")
+    stored = cycle(extra=[replace(part("coin", 9, 0.2, 0.8), confidence=0.25)])
+    cycle_store.save(tmp_path / "c.npz", stored, "random")
     example, encoder = cycle_store.load(tmp_path / "c.npz")
-    assert (encoder, example.segments) == ("random", cycle().segments)
-    assert example.sightings == cycle().sightings
+    assert (encoder, example.segments) == ("random", stored.segments)
+    assert example.sightings == stored.sightings
     (tmp_path / "c.npz").write_bytes(b"PK damaged")
     with pytest.raises(cycle_store.StoreError, match="remove it"):
         cycle_store.load(tmp_path / "c.npz")

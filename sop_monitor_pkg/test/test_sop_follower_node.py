@@ -120,10 +120,12 @@ def test_the_node_does_not_start_without_a_model_of_its_procedure(ros, learned, 
 
 def test_what_the_eyes_say_becomes_sightings():
     found = Detections(
-        detections=[Detection(class_name="peg", track_id=3, box=[10.0, 20.0, 30.0, 40.0])]
+        detections=[
+            Detection(class_name="peg", track_id=3, box=[10.0, 20.0, 30.0, 40.0], confidence=0.5)
+        ]
     )
     (part,) = eyes.parts(found, 100).parts
-    assert (part.name, part.track) == ("peg", 3)
+    assert (part.name, part.track, part.confidence) == ("peg", 3, 0.5)
     assert part.box == pytest.approx((0.1, 0.2, 0.3, 0.4))
     seen = eyes.surfaces(
         Defects(

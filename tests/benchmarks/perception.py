@@ -171,7 +171,7 @@ def _look(
         tally.frames += 1
         with _timed(tally, "detector"):
             found = detector.find(frame.image)
-            sure = [item for item in found if item.confidence >= config.confidence]
+            sure = [f for f in found if f.confidence >= config.least(config.classes[f.best])]
             parts = tracker.update(sure, frame.time_s)
         _count_boxes(tally, frame, found)
         _count_sizes(tally, frame, parts, {n for p in config.pairs for n in (p.first, p.second)})

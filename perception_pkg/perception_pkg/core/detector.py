@@ -47,6 +47,8 @@ class DetectorConfig:
         image_px: side of the square that the model is fed.
         pairs: classes that differ only in size, and how they are told apart.
         confidence: from which a box counts.
+        confidences: of classes that count from another one; the more varied a class looks, the less
+            confident the model is of it.
         overlap: of two boxes from which the less confident one is dropped.
     """
 
@@ -54,7 +56,17 @@ class DetectorConfig:
     image_px: int = 320
     pairs: tuple[SizePair, ...] = field(default=())
     confidence: float = 0.35
+    confidences: dict[str, float] = field(default_factory=dict)
     overlap: float = 0.6
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.confidences) - set(self.classes))
+        if unknown:
+            raise ModelError(f"confidences of {', '.join(unknown)}, which are no classes")
+
+    def least(self, name: str) -> float:
+        """The confidence from which a box of this class counts."""
+        return self.confidences.get(name, self.confidence)
 
     def write(self, folder: Path) -> None:
         """Writes `config.json` into the folder."""
@@ -87,7 +99,7 @@ class OnnxDetector:
 
         Args:
             threads: CPU threads; 0: all cores.
-            confidence: from which a box counts; None: what the config says.
+            confidence: from which a box of any class counts; None: what the config says.
 
         Raises:
             ModelError: missing or unusable files.
@@ -95,7 +107,9 @@ class OnnxDetector:
         self.config = DetectorConfig.read(folder)
         self.name = Path(folder).resolve().name
         self.classes = self.config.classes
-        self._confidence = self.config.confidence if confidence is None else confidence
+        self._least = np.array(
+            [self.config.least(n) if confidence is None else confidence for n in self.classes]
+        )
         self._session = open_session(Path(folder) / "model.onnx", threads)
         rows = self._session.get_outputs()[0].shape[1]
         if rows != 4 + len(self.classes):
@@ -109,12 +123,12 @@ class OnnxDetector:
         fed, scale, left, top = letterbox(image, self.config.image_px)
         raw = self.raw(fed).astype(np.float64)
         present = self._present(raw[4:])
-        keep = present.max(0) >= self._confidence
+        best, confidence = (present + TIE * raw[4:]).argmax(0), present.max(0)
+        keep = confidence >= self._least[best]
         if not keep.any():
             return []
-        raw, present = raw[:, keep].T, present[:, keep].T
+        raw, best, confidence = raw[:, keep].T, best[keep], confidence[keep]
         centre, size, scores = raw[:, :2], raw[:, 2:4], raw[:, 4:]
-        best, confidence = (present + TIE * scores).argmax(1), present.max(1)
         boxes = np.concatenate([centre - size / 2, centre + size / 2], 1)
         boxes = (boxes - (left, top, left, top)) / scale
         height, width = image.shape[:2]

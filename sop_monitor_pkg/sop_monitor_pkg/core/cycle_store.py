@@ -81,7 +81,13 @@ def _sighting(about: dict) -> Sighting:
         None
         if parts is None
         else tuple(
-            SeenPart(p["name"], p["track"], tuple(p["box"]), tuple(p.get("candidates", ())))
+            SeenPart(
+                p["name"],
+                p["track"],
+                tuple(p["box"]),
+                tuple(p.get("candidates", ())),
+                p.get("confidence", 1.0),
+            )
             for p in parts
         ),
         about["scores"],

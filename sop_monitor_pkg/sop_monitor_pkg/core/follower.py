@@ -329,8 +329,9 @@ class CycleFollower:
         where = f"{item.name} where it never is in a correct cycle"
         if kind is Kind.WRONG_PART:
             where = f"{item.name} in the place of {item.belongs}"
-        if kind is not Kind.DROPPED_PART:
             return Score(_PLACES[kind], item.weight, kind, step, where)
+        if kind is Kind.FOREIGN_OBJECT:
+            return Score(_PLACES[kind], item.foreign, kind, step, where)
         if item.again:
             step = self._taking(item.names) or step
             return Score(_PLACES[kind], item.dropped, Kind.REPEATED, step, f"one more {where}")

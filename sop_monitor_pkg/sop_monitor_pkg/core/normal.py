@@ -20,7 +20,7 @@ from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.tempo import Tempo
 
-FORMAT = "vjepa-ros normal work 5"
+FORMAT = "vjepa-ros normal work 6"
 LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
 LEAST = {
     "slow": 1.4,  # standard deviations
@@ -29,7 +29,7 @@ LEAST = {
     "strange": 6.0,  # of the projection, in which a state's latents have unit covariance
     "dropped": 0.04,  # picture widths x s
     "swapped": 0.08,
-    "foreign": 0.23,
+    "foreign": 0.3,  # s, each moment as long as the detector is sure
     "surface": 2.0,  # log-odds: what is half hidden may look anyhow, and a defect looks it clearly
     "unread": 0.4,  # of the usual time of the step
 }

@@ -42,12 +42,14 @@ class _Known:
         first_s: when it was seen first. held_s: until when it counts as held.
         came_s: since when it rests on what it came along with.
         whole: the classes it seemed to be when nothing hid it.
+        sure_s: see `Misplaced`.
     """
 
     first_s: float = np.inf
     held_s: float = -np.inf
     came_s: float = -np.inf
     whole: tuple[str, ...] = ()
+    sure_s: float = 0.0
 
 
 class PlaceWatch:
@@ -57,6 +59,7 @@ class PlaceWatch:
         """`parts`: classes that the procedure names; others that are usual move them."""
         self._places, self._holders = places, set(places.classes) - set(parts)
         self._rests = RestWatch()
+        self._last_s = np.inf
         self._seen_s: dict[str, float] = {}  # when hands and tools were seen last
         self._known: defaultdict[int, _Known] = defaultdict(_Known)  # of each track
 
@@ -68,9 +71,12 @@ class PlaceWatch:
         if sighting.parts is None:
             return []
         seen = self._rests.take(self._told_apart(sighting.parts), sighting.time_s)
-        for part, _ in seen:
+        elapsed_s = np.clip(sighting.time_s - self._last_s, 0.0, LASTING_S)
+        self._last_s = sighting.time_s
+        for part, rests_s in seen:
             known = self._known[part.track]
             known.first_s = min(known.first_s, sighting.time_s)
+            known.sure_s = known.sure_s + part.confidence * elapsed_s if rests_s else 0.0
         holders = {part.name for part, _ in seen} & self._holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
         self._hold(seen, sighting.time_s)
@@ -80,6 +86,7 @@ class PlaceWatch:
                 replace(
                     self._places.misplaced(part, steps),
                     rests_s=rests_s,
+                    sure_s=self._known[part.track].sure_s,
                     covered=any(covers(other, part) for other in sighting.parts),
                     held=sighting.time_s < self._known[part.track].held_s
                     or self._came_along((part, rests_s), seen, sighting.time_s)
@@ -95,7 +102,7 @@ class PlaceWatch:
             replace(item, again=_is_again(part, rightly, under)) if item.distance >= SAME else item
             for part, item in found
         ]
-        return sorted(items, key=lambda item: -item.weight)
+        return sorted(items, key=lambda item: (-item.weight, -item.sure_s))
 
     def _unseen_holds(self, time_s: float, rests_s: float, stopped_s: float) -> bool:
         """Whether a part may be in a hand or tool that is not seen: it was seen before the part

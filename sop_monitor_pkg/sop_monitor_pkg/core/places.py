@@ -33,6 +33,7 @@ class Misplaced:
         names: the classes it may be. distance: from a normal place [picture widths].
         belongs: a class that is normally there; empty: none.
         rests_s: how long it has lain there.
+        sure_s: how long it has been seen there, each moment as long as the detector is sure of it.
         covered: whether its centre is on, or under, something larger.
         held: whether somebody holds it, as far as can be seen, or it came along with what it is on.
         again: whether it is on something where another one of its class is in its place.
@@ -42,6 +43,7 @@ class Misplaced:
     distance: float
     belongs: str = ""
     rests_s: float = 0.0
+    sure_s: float = 0.0
     covered: bool = False
     held: bool = False
     again: bool = False
@@ -56,6 +58,11 @@ class Misplaced:
         """How far, for how long [picture widths x s]: what the eyes take for something for a
         moment weighs less than what is there."""
         return self.distance * min(self.rests_s, _LONGEST_S)
+
+    @property
+    def foreign(self) -> float:
+        """For how long it has surely been seen [s]: it is nowhere normal."""
+        return min(self.sure_s, _LONGEST_S)
 
     @property
     def dropped(self) -> float:

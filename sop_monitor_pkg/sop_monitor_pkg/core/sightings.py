@@ -20,12 +20,14 @@ class SightingError(ValueError):
 @dataclass(frozen=True)
 class SeenPart:
     """A part: its class (or `unknown`), number of its track, and box x0, y0, x1, y1, each as a
-    share of the picture's width; the classes that an unknown one may be."""
+    share of the picture's width; the classes that an unknown one may be; how sure, 0..1, the
+    detector is that it is there."""
 
     name: str
     track: int
     box: tuple[float, float, float, float]
     candidates: tuple[str, ...] = ()
+    confidence: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,6 +95,7 @@ def from_json(line: dict, width_px: int) -> Sighting:
                 int(item.get("track", -1)),
                 tuple(float(value) / width_px for value in item["box"]),
                 tuple(map(str, item.get("candidates", ()))),
+                float(item.get("confidence", 1.0)),
             )
             for item in line["detections"]
         )

@@ -11,7 +11,11 @@ def parts(message: Detections, width: int) -> Sighting:
     """For pictures of this width [px]."""
     found = tuple(
         SeenPart(
-            d.class_name, d.track_id, tuple(float(v) / width for v in d.box), tuple(d.candidates)
+            d.class_name,
+            d.track_id,
+            tuple(float(v) / width for v in d.box),
+            tuple(d.candidates),
+            float(d.confidence),
         )
         for d in message.detections
     )
