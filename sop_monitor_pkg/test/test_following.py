@@ -91,6 +91,22 @@ def test_what_the_detector_is_hardly_sure_of_has_to_be_seen_for_longer(known):
     assert not alarms(0.01)
 
 
+def test_what_lay_there_when_the_cycle_began_was_not_dropped_in_it(known):
+    nut, coin = part("nut_m4", 9, 0.2, 0.8), part("coin", 10, 0.3, 0.8)
+    example = cycle(seed=6)
+
+    def alarms(thing: SeenPart, from_s: float) -> list[Kind]:
+        seen = [
+            replace(s, parts=(*s.parts, thing)) if s.time_s >= from_s else s
+            for s in example.sightings
+        ]
+        return [kind for kind, _ in raised(replace(example, sightings=tuple(seen)), known)]
+
+    assert alarms(nut, 0.0) == []
+    assert alarms(nut, 3.0) == [Kind.DROPPED_PART]
+    assert alarms(coin, 0.0) == [Kind.FOREIGN_OBJECT]  # foreign it is, whoever left it there
+
+
 def test_a_part_of_either_size_may_lie_where_one_of_them_does():
     boxes = np.array([part("", 0, 0.5, 0.2).box, part("", 0, 0.7, 0.4).box], np.float32)
     known_places = places.Places(("nut_m3", "nut_m4"), boxes, np.zeros(2, int), np.arange(2))

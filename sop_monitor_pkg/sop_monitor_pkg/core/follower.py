@@ -280,6 +280,7 @@ class CycleFollower:
             self._evidence.see(sighting.parts, sighting.time_s)
             names = frozenset(name for part in sighting.parts for name in part.names)
             self._named.append((sighting.time_s, names))
+        self._places.begin(sighting)
         running = self.running
         if running is None:
             return seen

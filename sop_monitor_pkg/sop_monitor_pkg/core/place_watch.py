@@ -9,7 +9,8 @@ tool that came to rest at the same time is held, and so is what stands on it. A 
 to rest later than the hand that lost it, or away from it. A hand or tool that the eyes lose may
 hold what stopped when everything did, until something moves.
 
-What a hand or tool half hides may still be what it seemed before.
+What a hand or tool half hides may still be what it seemed before. What was there when the cycle
+began, and what the detector takes for a part there, has not been dropped in it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _LATER_S, _EARLIER_S = 0.3, 0.2
 _STOPS_S = 0.4  # what comes to rest may move a little for so long
 _HIDDEN_S = 1.0  # so long after what it stands on, a part may be seen first that a hand has hidden
 _VANISHED_S = 1.0  # so long before a part came to rest, who holds it was seen
+_BEGINNING_S = 1.0  # of a cycle: nobody has dropped anything yet
 _HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
 
 
@@ -60,8 +62,16 @@ class PlaceWatch:
         self._places, self._holders = places, set(places.classes) - set(parts)
         self._rests = RestWatch()
         self._last_s = np.inf
+        self._began_s = np.inf
+        self._before: list[SeenPart] = []
         self._seen_s: dict[str, float] = {}  # when hands and tools were seen last
         self._known: defaultdict[int, _Known] = defaultdict(_Known)  # of each track
+
+    def begin(self, sighting: Sighting) -> None:
+        """Takes a picture of the cycle, also one before its first step: the first ones count."""
+        self._began_s = min(self._began_s, sighting.time_s)
+        if sighting.time_s <= self._began_s + _BEGINNING_S:
+            self._before += sighting.parts or ()
 
     def take(
         self, sighting: Sighting, steps: Sequence[int], stopped_s: float = np.inf
@@ -88,6 +98,7 @@ class PlaceWatch:
                     rests_s=rests_s,
                     sure_s=self._known[part.track].sure_s,
                     covered=any(covers(other, part) for other in sighting.parts),
+                    before=any(_same_place(part, other) for other in self._before),
                     held=sighting.time_s < self._known[part.track].held_s
                     or self._came_along((part, rests_s), seen, sighting.time_s)
                     or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
@@ -156,6 +167,13 @@ class PlaceWatch:
             for part, _ in found:
                 self._known[part.track].held_s = time_s + _HELD_S
             holding = found
+
+
+def _same_place(one: SeenPart, other: SeenPart) -> bool:
+    """Whether they may be one and the same part that has not moved."""
+    return bool(set(one.names) & set(other.names)) and all(
+        abs(a - b) < SAME for a, b in zip(one.box, other.box)
+    )
 
 
 def _holds(one: tuple[SeenPart, float], other: tuple[SeenPart, float]) -> bool:

@@ -37,6 +37,7 @@ class Misplaced:
         covered: whether its centre is on, or under, something larger.
         held: whether somebody holds it, as far as can be seen, or it came along with what it is on.
         again: whether it is on something where another one of its class is in its place.
+        before: whether one of its class was there when the cycle began.
     """
 
     names: tuple[str, ...]
@@ -47,6 +48,7 @@ class Misplaced:
     covered: bool = False
     held: bool = False
     again: bool = False
+    before: bool = False
 
     @property
     def name(self) -> str:
@@ -66,8 +68,8 @@ class Misplaced:
 
     @property
     def dropped(self) -> float:
-        """The same if it is not held."""
-        return 0.0 if self.held else self.weight
+        """The same if it is not held, and was not there before."""
+        return 0.0 if self.held or self.before else self.weight
 
 
 @dataclass(frozen=True)
