@@ -86,7 +86,7 @@ class PlaceWatch:
         for part, rests_s in seen:
             known = self._known[part.track]
             known.first_s = min(known.first_s, sighting.time_s)
-            known.sure_s = known.sure_s + part.confidence * elapsed_s if rests_s else 0.0
+            known.sure_s = known.sure_s + part.confidence**2 * elapsed_s if rests_s else 0.0
         holders = {part.name for part, _ in seen} & self._holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
         self._hold(seen, sighting.time_s)
