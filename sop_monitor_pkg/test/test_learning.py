@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from small_work import PROCEDURE, STEPS, cycle, cycles, part, raised, steps
 from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, sightings
 from sop_monitor_pkg.core.learning import LearningError, learn
@@ -72,11 +70,10 @@ def test_damaged_models_and_cycles_are_refused(known, tmp_path):
         sightings.read(tmp_path / "eyes.jsonl", 640)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.2]))
-def test_a_threshold_keeps_the_accepted_rate(seed, accepted):
+@pytest.mark.parametrize("accepted", [0.05, 0.1, 0.2, 0.5])
+def test_a_threshold_keeps_the_accepted_rate(accepted):
     """Over many draws; a single threshold may be unlucky."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     flagged = [
         rng.standard_exponential() > conformal.threshold(rng.standard_exponential(40), accepted)
         for _ in range(400)
