@@ -70,10 +70,11 @@ def test_damaged_models_and_cycles_are_refused(known, tmp_path):
         sightings.read(tmp_path / "eyes.jsonl", 640)
 
 
-@pytest.mark.parametrize("accepted", [0.05, 0.1, 0.2, 0.5])
-def test_a_threshold_keeps_the_accepted_rate(accepted):
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("accepted", [0.05, 0.1, 0.2])
+def test_a_threshold_keeps_the_accepted_rate(seed, accepted):
     """Over many draws; a single threshold may be unlucky."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     flagged = [
         rng.standard_exponential() > conformal.threshold(rng.standard_exponential(40), accepted)
         for _ in range(400)
