@@ -190,6 +190,24 @@ def test_a_new_fault_long_after_is_an_alarm_of_its_own(bench):
     assert len(bench.book.snapshot()) == 2
 
 
+@pytest.mark.parametrize("mistake", ["wrong_order", "skipped", "repeated"])
+def test_where_parts_lie_after_a_mistake_of_the_order_follows_from_it(bench, mistake):
+    bench.see(mistake, "rotate_part")
+    bench.wait(11.0)
+    bench.see("dropped_part", "place_cover", reason="a screw where it never is")
+    bench.wait(1.0)
+    ((alarm, _),) = bench.book.snapshot()
+    assert alarm.kind == mistake and alarm.consequences == ("a screw where it never is",)
+
+
+def test_a_part_dropped_long_after_another_mistake_is_an_alarm_of_its_own(bench):
+    bench.see("too_fast", "rotate_part")
+    bench.wait(11.0)
+    bench.see("dropped_part", "place_cover")
+    bench.wait(1.0)
+    assert len(bench.book.snapshot()) == 2
+
+
 def test_quality_takes_over_from_process_and_wants_to_be_seen_again(bench):
     bench.see("too_slow", "pick_base", reason="slow")
     bench.wait(1.0)

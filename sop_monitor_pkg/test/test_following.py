@@ -460,6 +460,24 @@ def test_standing_still_counts_from_when_the_work_goes_on(known):
     assert [score.value for score in seen.scores if score.name == "still"] == [0.0]
 
 
+@pytest.mark.parametrize(
+    "name, px_a_look, still",
+    [("hand", 4.0, False), ("hand", 0.0, True), ("nut_m3", 4.0, True), ("none", 0.0, True)],
+)
+def test_nobody_stands_still_whose_hand_the_eyes_see_move(known, name, px_a_look, still):
+    """A latent of the whole picture says little about a small tool."""
+    where = places.Places(("hand", "nut_m3"))
+    follower = CycleFollower(PROCEDURE, replace(known, places=where), opened=("take", 0.0))
+    for look in range(20):
+        time_s = 0.2 * (look + 1)
+        jitter = 0.001 * (-1) ** look
+        moved = part(name, 1, 0.2 + jitter + px_a_look / 640.0 * look, 0.5)
+        follower.see(Sighting(time_s, (moved,) if name != "none" else ()))
+        seen = follower.look(np.zeros(small_work.WIDTH, np.float32), time_s)
+    (still_s,) = (score.value for score in seen.scores if score.name == "still")
+    assert (still_s > 2.0) is still and (still_s < 1.0) is not still
+
+
 def test_no_probability_is_above_one(known):
     """Sums of probabilities round to more than 1, and the monitor refuses an event that says so."""
     for seed in range(6):

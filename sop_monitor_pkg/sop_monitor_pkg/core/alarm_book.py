@@ -289,7 +289,7 @@ class AlarmBook:
                 joins = alarm.kind is kind and alarm.active
                 joins |= recent and (_unsure(alarm) or _unsure(suspicion))
             else:
-                joins = recent
+                joins = recent or kind is Kind.DROPPED_PART and alarm.kind.is_of_order
             # Neither may a consequence hide on a shelf, nor an alarm be taken there by its cause.
             hides = self.table.state(alarm).is_quiet
             hides |= shelved and kind.explains > alarm.kind.explains

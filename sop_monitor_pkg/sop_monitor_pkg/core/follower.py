@@ -25,6 +25,7 @@ from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
 from sop_monitor_pkg.core.place_watch import PlaceWatch
 from sop_monitor_pkg.core.places import Misplaced
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
+from sop_monitor_pkg.core.resting import ActionWatch
 from sop_monitor_pkg.core.sightings import Sighting
 from sop_monitor_pkg.core.surfaces import SurfaceWatch
 
@@ -97,6 +98,7 @@ class CycleFollower:
         self._steps = tuple(procedure.by_name)
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, normal.tempo)
         self._places = PlaceWatch(normal.places, procedure.parts)
+        self._actions = ActionWatch(set(normal.places.classes) - set(procedure.parts))
         self._evidence = Evidence(procedure, normal)
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
@@ -223,7 +225,8 @@ class CycleFollower:
             seen.scores.append(Score("slow", deviation, Kind.TOO_SLOW, name, reason))
         if self._moved_s is None or self._motion() > self._normal.still:
             self._moved_s = time_s
-        still_s = time_s - self._moved_s
+        # A tool may move where the latent, of the whole picture, hardly changes.
+        still_s = time_s - max(self._moved_s, self._actions.moved_s)
         reason = f"nothing has moved for {still_s:.1f} s in '{title}'"
         seen.scores.append(Score("still", still_s, Kind.HESITATING, name, reason))
 
@@ -280,6 +283,7 @@ class CycleFollower:
             self._evidence.see(sighting.parts, sighting.time_s)
             names = frozenset(name for part in sighting.parts for name in part.names)
             self._named.append((sighting.time_s, names))
+            self._actions.take(sighting.parts, sighting.time_s)
         self._places.begin(sighting)
         running = self.running
         if running is None:

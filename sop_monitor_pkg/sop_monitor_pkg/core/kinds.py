@@ -43,6 +43,12 @@ class Kind(StrEnum):
         return self in things
 
     @property
+    def is_of_order(self) -> bool:
+        """Whether steps were not done as the procedure has them: from then on, parts may lie where
+        they never do in a correct cycle."""
+        return self in (Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED)
+
+    @property
     def explains(self) -> int:
         """How much it says about the cause: 0 that there is one, 1 a symptom, 2 what was done
         wrong, 3 a bad piece."""

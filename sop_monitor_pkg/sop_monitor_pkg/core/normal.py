@@ -20,7 +20,7 @@ from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.tempo import Tempo
 
-FORMAT = "vjepa-ros normal work 6"
+FORMAT = "vjepa-ros normal work 7"
 LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
 LEAST = {
     "slow": 1.4,  # standard deviations

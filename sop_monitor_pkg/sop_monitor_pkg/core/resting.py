@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from sop_monitor_pkg.core.sightings import SeenPart
 
 _UNSEEN_S = 1.0  # so long a part may be hidden, by a hand for example, and be the same still
 _STILL = 0.012  # between two sightings, in picture widths: carried parts move more
+_ACTS = 0.008  # picture widths that a side of a box moves, when what is in it does; they jitter less
 
 
 class RestWatch:
@@ -34,3 +35,26 @@ class RestWatch:
             found.append((part, time_s - begun_s))
         self._since = since
         return found
+
+
+class ActionWatch:
+    """Notes when the eyes have last seen a hand or tool move."""
+
+    def __init__(self, names: Collection[str]):
+        """`names`: classes of hands and tools."""
+        self._names = frozenset(names)
+        self._where: dict[int, tuple[float, SeenPart]] = {}  # of each track: seen last, moved last
+        self.moved_s = -np.inf
+
+    def take(self, parts: Sequence[SeenPart], time_s: float) -> None:
+        """One that comes into view, or is lost, may have been overlooked before: it has not moved
+        by that."""
+        where = {t: item for t, item in self._where.items() if time_s - item[0] <= _UNSEEN_S}
+        for part in parts:
+            if part.name not in self._names or part.track < 0:
+                continue
+            _, before = where.get(part.track, (time_s, part))
+            if np.abs(np.subtract(part.box, before.box)).max() > _ACTS:
+                self.moved_s, before = time_s, part
+            where[part.track] = time_s, before
+        self._where = where
