@@ -18,6 +18,7 @@ from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
 from sop_monitor_pkg.core.place_watch import PlaceWatch
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
+from sop_monitor_pkg.core.surfaces import SurfaceWatch
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
 
 
@@ -164,6 +165,32 @@ def test_a_surface_that_looks_defective_is_told(known):
     ]
     alarms = raised(replace(example, sightings=tuple(seen)), known)
     assert [kind for kind, _ in alarms] == [Kind.DEFECT]
+
+
+def test_a_defect_may_be_hidden_for_a_look_and_a_shadow_for_a_look_is_none():
+    def most(*scores):
+        watch_, found = SurfaceWatch(), [0.0]
+        for look, score in enumerate(scores):
+            sighting = Sighting(0.4 * look, (), {"table": score})
+            found += [odds for _, odds in watch_.take(sighting)]
+        return max(found)
+
+    clean, shadow = most(0.3, 0.3, 0.3, 0.3), most(0.3, 0.3, 0.95, 0.3, 0.3)
+    hidden = most(0.3, 0.3, 0.999, 0.5, 0.999, 0.3)
+    assert clean < shadow < hidden - 2.0
+    assert most(0.999, 0.999) == 0.0  # too little was seen
+
+
+def test_holding_a_label_still_is_no_hesitation(known):
+    text = small_work.TEXT
+    for title in ("title: Take it", "title: Turn it"):
+        text = text.replace(title, f"{title}, labels: [{{text: LOT-47}}]")
+    reading = small_work.procedure(text)
+    for work, expected in ((PROCEDURE, 1), (reading, 0)):
+        follower = CycleFollower(work, known, opened=("take", 0.0))
+        for time_s in np.arange(0.2, 4.0, 0.2):
+            seen = follower.look(np.zeros(small_work.WIDTH, np.float32), float(time_s))
+        assert len([score for score in seen.scores if score.name == "still"]) == expected
 
 
 def test_a_part_that_a_step_asks_for_and_nobody_sees_is_told(known):

@@ -225,6 +225,8 @@ class CycleFollower:
             seen.scores.append(Score("slow", deviation, Kind.TOO_SLOW, name, reason))
         if self._moved_s is None or self._motion() > self._normal.still:
             self._moved_s = time_s
+        if self._procedure.by_name[name].labels:
+            return  # a label is held still to be read: that is the work
         # A tool may move where the latent, of the whole picture, hardly changes.
         still_s = time_s - max(self._moved_s, self._actions.moved_s)
         reason = f"nothing has moved for {still_s:.1f} s in '{title}'"

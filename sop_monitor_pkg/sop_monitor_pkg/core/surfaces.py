@@ -21,7 +21,8 @@ class SurfaceWatch:
 
     def take(self, sighting: Sighting) -> Iterator[tuple[str, float]]:
         """Each region of which enough was seen, with its log-odds of being defective: at least 0,
-        and the least of the last pictures, since one in which a hand casts a shadow is no defect.
+        and the mean of the last pictures, since one in which a hand casts a shadow is no defect,
+        and one in which it hides a defect does not take it away.
         """
         for region, score in (sighting.scores or {}).items():
             last = self._last.setdefault(region, deque())
@@ -29,5 +30,5 @@ class SurfaceWatch:
             while len(last) > _PICTURES and last[1][0] <= sighting.time_s - _LASTS_S:
                 last.popleft()
             if len(last) >= _PICTURES and sighting.time_s - last[0][0] >= _LASTS_S:
-                least = np.clip(min(value for _, value in last), _SURE, 1.0 - _SURE)
-                yield region, float(np.log(least / (1.0 - least) / _SURE))
+                values = np.clip([value for _, value in last], _SURE, 1.0 - _SURE)
+                yield region, float(np.mean(np.log(values / (1.0 - values) / _SURE)))
