@@ -2,9 +2,10 @@
 
 A suspicion becomes an alarm when it has lasted for the on-delay. Suspicions with one root cause
 make one alarm: what is seen within the cause window of an open alarm of the same cycle is a
-consequence of it. A cause comes before its symptoms and quality before process: when it turns out
-what was done wrong, or that the piece itself is bad, the alarm becomes about that. Every change is
-in the journal before it is published.
+consequence of it, and so is, until the cycle ends, a part that lies wrong after a mistake of the
+order. A cause comes before its symptoms and quality before process: when it turns out what was done
+wrong, or that the piece itself is bad, the alarm becomes about that. Every change is in the journal
+before it is published.
 """
 
 from __future__ import annotations
