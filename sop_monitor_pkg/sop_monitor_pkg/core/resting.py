@@ -10,7 +10,7 @@ from sop_monitor_pkg.core.sightings import SeenPart
 
 _UNSEEN_S = 1.0  # so long a part may be hidden, by a hand for example, and be the same still
 _STILL = 0.012  # between two sightings, in picture widths: carried parts move more
-_ACTS = 0.008  # picture widths that a side of a box moves, when what is in it does; they jitter less
+_ACTS = 0.008  # picture widths that a side of a box moves; boxes of still things jitter less
 
 
 class RestWatch:
