@@ -98,7 +98,7 @@ class CycleFollower:
         self._steps = tuple(procedure.by_name)
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, normal.tempo)
         self._places = PlaceWatch(normal.places, procedure.parts)
-        self._actions = ActionWatch(set(normal.places.classes) - set(procedure.parts))
+        self._actions = ActionWatch(self._places.holders)
         self._evidence = Evidence(procedure, normal)
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)

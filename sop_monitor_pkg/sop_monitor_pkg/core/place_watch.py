@@ -59,7 +59,9 @@ class PlaceWatch:
 
     def __init__(self, places: Places, parts: Collection[str]):
         """`parts`: classes that the procedure names; others that are usual move them."""
-        self._places, self._holders = places, set(places.classes) - set(parts)
+        self._places = places
+        self.holders = set(places.classes) - set(parts)
+        """Classes of hands and tools."""
         self._rests = RestWatch()
         self._last_s = np.inf
         self._began_s = np.inf
@@ -87,7 +89,7 @@ class PlaceWatch:
             known = self._known[part.track]
             known.first_s = min(known.first_s, sighting.time_s)
             known.sure_s = known.sure_s + part.confidence**2 * elapsed_s if rests_s else 0.0
-        holders = {part.name for part, _ in seen} & self._holders
+        holders = {part.name for part, _ in seen} & self.holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
         self._hold(seen, sighting.time_s)
         found = [
@@ -108,7 +110,7 @@ class PlaceWatch:
             if rests_s >= LASTING_S
         ]
         rightly = [part for part, item in found if item.distance < SAME]
-        under = [part for part in sighting.parts if part.name not in self._holders]
+        under = [part for part in sighting.parts if part.name not in self.holders]
         items = [
             replace(item, again=_is_again(part, rightly, under)) if item.distance >= SAME else item
             for part, item in found
@@ -145,7 +147,7 @@ class PlaceWatch:
         """With fewer candidates where a part's size says more than the detector, and with what it
         seemed before where a hand or tool may hide half of it. Before anything else: what seems
         one class and then another has not been at rest as either."""
-        holders = [part for part in parts if part.name in self._holders]
+        holders = [part for part in parts if part.name in self.holders]
         found = []
         for part in parts:
             if part.name == UNKNOWN:
@@ -159,8 +161,8 @@ class PlaceWatch:
 
     def _hold(self, seen: Sequence[tuple[SeenPart, float]], time_s: float) -> None:
         """Notes which parts are held."""
-        holding = [item for item in seen if item[0].name in self._holders]
-        others = [item for item in seen if item[0].name not in self._holders]
+        holding = [item for item in seen if item[0].name in self.holders]
+        others = [item for item in seen if item[0].name not in self.holders]
         while holding:  # what is held holds what stands on it
             found = [item for item in others if any(_holds(one, item) for one in holding)]
             others = [item for item in others if item not in found]
