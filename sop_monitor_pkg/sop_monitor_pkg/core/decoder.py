@@ -31,12 +31,15 @@ class DecoderRules:
         beam: tokens that are worse than the best by more are dropped.
         end: the margin against all that say that the last step still runs, for its end to be told
             before it is certain what has begun.
+        late: a token gives way to one with the same steps; if it is worse by less, its step may
+            have begun when it says, too.
     """
 
     margin: float = 12.0
     doubt: float = 6.0
     beam: float = 60.0
     end: float = 20.0
+    late: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Belief:
         probability: of the best token's running step, 0..1.
         begun: of each step, the probability that it has begun after those that are told.
         ended: whether the step told last has ended for certain, whichever has begun.
+        latest_s: when the last step of the path may have begun at the latest, as far as tokens of
+            nearly the same score say.
     """
 
     state: int
@@ -58,6 +63,13 @@ class Belief:
     probability: float
     begun: dict[int, float]
     ended: bool = False
+    latest_s: float = -np.inf
+
+    def begun_s(self, number: int) -> tuple[float, float]:
+        """When the step of this number in the path has begun, and at the latest may have [s]."""
+        begin_s = self.path[number][1]
+        last = number == len(self.path) - 1
+        return begin_s, max(begin_s, self.latest_s) if last else begin_s
 
 
 class Decoder:
@@ -80,6 +92,7 @@ class Decoder:
         self._stay, self._leave = np.log(stay), np.log(1.0 - stay)
         self._scores = np.full(count * STATES_PER_STEP, -np.inf)
         self._paths: list[Path] = [()] * len(self._scores)
+        self._latest = np.full(len(self._scores), -np.inf)  # see Belief
         self._told: Path = ()
         self._waiting = 0.0  # log-score of not having begun
 
@@ -89,6 +102,7 @@ class Decoder:
         self._scores[:] = -np.inf
         self._scores[step * STATES_PER_STEP] = 0.0
         self._paths[step * STATES_PER_STEP] = self._told
+        self._latest[step * STATES_PER_STEP] = time_s
         self._waiting = -np.inf
 
     def step(self, fits: np.ndarray, time_s: float, waiting_fit: float = -np.inf) -> Belief | None:
@@ -102,35 +116,49 @@ class Decoder:
         Returns:
             What is believed now; None while no cycle has begun.
         """
-        scores, paths = self._moved(time_s)
+        scores, paths, latest = self._moved(time_s)
         scores = scores + fits
         self._waiting += waiting_fit
         best = scores.max()
         top = max(best, self._waiting)
         scores[scores < top - self._rules.beam] = -np.inf
-        self._scores, self._paths = scores - top, paths
+        self._scores, self._paths, self._latest = scores - top, paths, latest
         self._waiting -= top
         if not best > self._waiting + top:
             return None
         return self._believed()
 
-    def _moved(self, time_s: float) -> tuple[np.ndarray, list[Path]]:
-        """Scores and paths after a transition, before the latent counts."""
+    def _moved(self, time_s: float) -> tuple[np.ndarray, list[Path], np.ndarray]:
+        """Scores, paths and latest beginnings after a transition, before the latent counts."""
         old, count = self._scores, self._count
-        scores = old + self._stay
-        paths = list(self._paths)
+        scores, paths, latest = old + self._stay, list(self._paths), self._latest.copy()
         grid = old.reshape(count, STATES_PER_STEP)
         onward = grid[:, :-1] + self._leave.reshape(count, STATES_PER_STEP)[:, :-1]
         onward[:, PHASES - 1] += np.log(0.5)  # into the pause; else into another step
-        better = onward > scores.reshape(count, STATES_PER_STEP)[:, 1:]
-        for step, phase in zip(*np.nonzero(better)):
-            state = step * STATES_PER_STEP + phase
-            scores[state + 1], paths[state + 1] = onward[step, phase], self._paths[state]
-        self._enter(scores, paths, time_s)
-        return scores, paths
 
-    def _enter(self, scores: np.ndarray, paths: list[Path], time_s: float) -> None:
-        """Tokens that begin a step: from the end of another one, from its pause, or the first."""
+        def meet(state: int, score: float, path: Path, latest_s: float) -> None:
+            """A token comes to a state: the better one stays."""
+            both = scores[state] > score - self._rules.late and score > (
+                scores[state] - self._rules.late
+            )
+            if both and _steps(path) == _steps(paths[state]):
+                latest[state] = latest_s = max(latest[state], latest_s)
+            if score > scores[state]:
+                scores[state], paths[state], latest[state] = score, path, latest_s
+
+        for step, phase in zip(*np.nonzero(onward > -np.inf)):
+            state = step * STATES_PER_STEP + phase
+            meet(state + 1, onward[step, phase], self._paths[state], self._latest[state])
+        for score, path in self._enterable(time_s):
+            chances = self._language.log_next(_steps(path))
+            for step, chance in enumerate(chances):
+                if chance > -np.inf:
+                    state = step * STATES_PER_STEP
+                    meet(state, score + chance, (*path, (step, time_s)), time_s)
+        return scores, paths, latest
+
+    def _enterable(self, time_s: float) -> list[tuple[float, Path]]:
+        """Tokens that may begin a step: from the end of another one, from its pause, the first."""
         sources = [(self._waiting, ())] if not self._told else []
         for step in range(self._count):
             last = step * STATES_PER_STEP + PHASES - 1
@@ -138,17 +166,15 @@ class Decoder:
                 (self._scores[last] + self._leave[last] + np.log(0.5), self._paths[last])
             )
             sources.append((self._scores[last + 1] + self._leave[last + 1], self._paths[last + 1]))
+        found = []
         for score, path in sources:
             if score == -np.inf:
                 continue
             if self._tempo is not None and path:
                 step, begin_s = path[-1]
                 score += self._tempo.log_haste(step, time_s - begin_s)
-            chances = self._language.log_next(tuple(step for step, _ in path))
-            for step, chance in enumerate(chances):
-                state = step * STATES_PER_STEP
-                if score + chance > scores[state]:
-                    scores[state], paths[state] = score + chance, (*path, (step, time_s))
+            found.append((score, path))
+        return found
 
     def _margin(self, wanted: tuple[int, ...], other: tuple[int, ...]) -> float:
         """By how much steps must be likelier than others, for their last one to be told."""
@@ -161,7 +187,7 @@ class Decoder:
         best = int(self._scores.argmax())
         path = self._paths[best]
         alive = np.flatnonzero(self._scores > -np.inf)
-        sequences = {state: tuple(step for step, _ in self._paths[state]) for state in alive}
+        sequences = {state: _steps(self._paths[state]) for state in alive}
         while len(self._told) < len(path):
             length = len(self._told) + 1
             wanted = tuple(step for step, _ in path[:length])
@@ -187,4 +213,9 @@ class Decoder:
         rivals = [self._scores[s] for s in alive if len(sequences[s]) <= told]
         ahead_by = self._scores[best] - max(rivals, default=-np.inf)
         ended = len(path) > told and ahead_by >= self._rules.end
-        return Belief(best, path, told, probability, begun, ended)
+        latest_s = float(self._latest[best])
+        return Belief(best, path, told, probability, begun, ended, latest_s)
+
+
+def _steps(path: Path) -> tuple[int, ...]:
+    return tuple(step for step, _ in path)

@@ -160,10 +160,10 @@ class CycleFollower:
         if belief is None:
             return seen
         self._told = list(belief.path[: len(self._told)])  # a beginning is seen better afterwards
-        for step, begin_s in belief.path[len(self._told) : belief.told]:
-            self._begin(step, begin_s, belief.probability, seen)
+        while len(self._told) < belief.told:
+            self._begin(belief, seen)
         if belief.ended and self._told:
-            self._score_haste(belief.path[len(self._told)][1], seen)
+            self._score_haste(belief.begun_s(len(self._told))[1], seen)
         self._score_time(belief, time_s, seen)
         self._score_novelty(belief.state, point, time_s, seen)
         self._look_ahead(belief, seen)
@@ -173,41 +173,49 @@ class CycleFollower:
         """The recording or the cycle ends: the running step does, too."""
         seen = Seen()
         if self._told:
-            self._close(time_s, seen)
+            self._close(time_s, time_s, seen)
         return seen
 
-    def _begin(self, step: int, begin_s: float, probability: float, seen: Seen) -> None:
+    def _begin(self, belief: Belief, seen: Seen) -> None:
+        """The next step of the path has begun."""
+        step, _ = belief.path[len(self._told)]
+        begin_s, latest_s = belief.begun_s(len(self._told))
         if self._told:
-            self._close(begin_s, seen)
+            self._close(begin_s, latest_s, seen)
         self._told.append((step, begin_s))
-        seen.events.append(StepBegun(self._steps[step], round(begin_s * SECOND_NS), probability))
+        stamp_ns = round(begin_s * SECOND_NS)
+        seen.events.append(StepBegun(self._steps[step], stamp_ns, belief.probability))
 
-    def _close(self, time_s: float, seen: Seen) -> None:
-        """The running step has ended."""
+    def _close(self, time_s: float, latest_s: float, seen: Seen) -> None:
+        """The running step has ended, at the latest then."""
         step, begin_s = self._told[-1]
         name = self._steps[step]
-        length_s, deviation = self._score_haste(time_s, seen)
-        self._lengths.append((step, length_s))
+        deviation = self._score_haste(latest_s, seen)
+        self._lengths.append((step, self._length_s(time_s)))
         seen.events.append(StepEnded(name, round(time_s * SECOND_NS)))
         no_time = self._normal.is_rare("fast", -deviation)
         self._check_labels(step, begin_s, no_time, seen)
         self._check_parts(step, begin_s, time_s, seen)
 
-    def _score_haste(self, end_s: float, seen: Seen) -> tuple[float, float]:
-        """How long the step told last has taken if it ended then [s], and by how much that is more
-        than usual [standard deviations]: a score, where it is less."""
-        step, begin_s = self._told[-1]
-        name = self._steps[step]
-        length_s = max(0.0, end_s - begin_s)
+    def _length_s(self, end_s: float) -> float:
+        """How long the step told last has taken if it ended then [s]."""
+        length_s = max(0.0, end_s - self._told[-1][1])
         if self._opened and not self._lengths:
             # Nobody has learned how a cycle looks in its first moments: it is known a little late.
             length_s += self._normal.motion_s
+        return length_s
+
+    def _score_haste(self, latest_s: float, seen: Seen) -> float:
+        """By how much the step told last has taken longer than usual, if it ended as late as may be
+        [standard deviations]: a score, where it is less."""
+        step, length_s = self._told[-1][0], self._length_s(latest_s)
         deviation = self._normal.tempo.deviation(step, length_s, self._pace())
         if deviation < 0.0:
+            name = self._steps[step]
             title = self._procedure.by_name[name].title
             reason = f"'{title}' took {length_s:.1f} s, far less than usual"
             seen.scores.append(Score("fast", -deviation, Kind.TOO_FAST, name, reason))
-        return length_s, deviation
+        return deviation
 
     def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
         """By the best hypothesis: a step that is not told yet must not lengthen the one before."""

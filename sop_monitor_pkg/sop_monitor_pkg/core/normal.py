@@ -29,7 +29,7 @@ LEAST = {
     "strange": 6.0,  # of the projection, in which a state's latents have unit covariance
     "dropped": 0.04,  # picture widths x s
     "swapped": 0.08,
-    "foreign": 0.12,  # s, each moment times the square of the confidence
+    "foreign": 0.3,  # s of the last one, each moment times the square of the confidence
     "surface": 2.0,  # log-odds: what is half hidden may look anyhow, and a defect looks it clearly
     "unread": 0.4,  # of the usual time of the step
 }

@@ -15,9 +15,9 @@ began, and what the detector takes for a part there, has not been dropped in it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _STOPS_S = 0.4  # what comes to rest may move a little for so long
 _HIDDEN_S = 1.0  # so long after what it stands on, a part may be seen first that a hand has hidden
 _VANISHED_S = 1.0  # so long before a part came to rest, who holds it was seen
 _BEGINNING_S = 1.0  # of a cycle: nobody has dropped anything yet
+_SURE_S = 1.0  # so far back it counts how surely a part was seen
 _HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
 
 
@@ -44,14 +45,27 @@ class _Known:
         first_s: when it was seen first. held_s: until when it counts as held.
         came_s: since when it rests on what it came along with.
         whole: the classes it seemed to be when nothing hid it.
-        sure_s: see `Misplaced`.
+        sure: when it was seen at rest, and what each moment adds to `Misplaced.sure_s`.
     """
 
     first_s: float = np.inf
     held_s: float = -np.inf
     came_s: float = -np.inf
     whole: tuple[str, ...] = ()
-    sure_s: float = 0.0
+    sure: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def look(self, time_s: float, confidence: float, elapsed_s: float, at_rest: bool) -> None:
+        """Takes how surely it was seen, after `elapsed_s` in which nothing was looked at."""
+        if not at_rest:
+            self.sure.clear()
+            return
+        self.sure.append((time_s, confidence**2 * elapsed_s))
+        while self.sure[0][0] <= time_s - _SURE_S + 1e-6:
+            self.sure.popleft()
+
+    @property
+    def sure_s(self) -> float:
+        return sum(seconds for _, seconds in self.sure)
 
 
 class PlaceWatch:
@@ -88,7 +102,7 @@ class PlaceWatch:
         for part, rests_s in seen:
             known = self._known[part.track]
             known.first_s = min(known.first_s, sighting.time_s)
-            known.sure_s = known.sure_s + part.confidence**2 * elapsed_s if rests_s else 0.0
+            known.look(sighting.time_s, part.confidence, elapsed_s, rests_s > 0.0)
         holders = {part.name for part, _ in seen} & self.holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
         self._hold(seen, sighting.time_s)

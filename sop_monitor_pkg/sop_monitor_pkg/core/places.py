@@ -33,8 +33,8 @@ class Misplaced:
         names: the classes it may be. distance: from a normal place [picture widths].
         belongs: a class that is normally there; empty: none.
         rests_s: how long it has lain there.
-        sure_s: how long it has been seen there, each moment times the square of the detector's
-            confidence: what it takes for something else for long, it is hardly ever sure of.
+        sure_s: how long of the last second it has been seen there, each moment times the square
+            of the detector's confidence: of what only seems something it is hardly ever sure.
         covered: whether its centre is on, or under, something larger.
         held: whether somebody holds it, as far as can be seen, or it came along with what it is on.
         again: whether it is on something where another one of its class is in its place.
@@ -64,8 +64,8 @@ class Misplaced:
 
     @property
     def foreign(self) -> float:
-        """For how long it has surely been seen [s]: it is nowhere normal."""
-        return min(self.sure_s, _LONGEST_S)
+        """How surely it has been seen there [s]: it is nowhere normal."""
+        return self.sure_s
 
     @property
     def dropped(self) -> float:

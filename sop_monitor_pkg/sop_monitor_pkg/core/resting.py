@@ -9,6 +9,7 @@ import numpy as np
 from sop_monitor_pkg.core.sightings import SeenPart
 
 _UNSEEN_S = 1.0  # so long a part may be hidden, by a hand for example, and be the same still
+_GLIMPSE_S = 0.5  # but not one that had just come there: it may have been away and come back
 _STILL = 0.012  # between two sightings, in picture widths: carried parts move more
 _ACTS = 0.008  # picture widths that a side of a box moves; boxes of still things jitter less
 
@@ -27,9 +28,10 @@ class RestWatch:
         for part in parts:
             if not part.names or part.track < 0:
                 continue
-            begun_s, where, _ = since.get(part.track, (time_s, part, time_s))
-            moved = np.hypot(*np.subtract(part.centre, where.centre))
-            if moved > _STILL or not set(part.names) & set(where.names):
+            begun_s, where, last_s = since.get(part.track, (time_s, part, time_s))
+            moved = np.hypot(*np.subtract(part.centre, where.centre)) > _STILL
+            glimpsed = last_s == begun_s and time_s - last_s > _GLIMPSE_S
+            if moved or glimpsed or not set(part.names) & set(where.names):
                 begun_s, where = time_s, part
             since[part.track] = begun_s, where, time_s
             found.append((part, time_s - begun_s))
