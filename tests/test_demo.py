@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+from pathlib import Path
 
 import av
 import pytest
@@ -45,6 +49,23 @@ def test_two_goals_are_reached_with_the_shipped_model(command, tmp_path):
     assert summary["first_command_s"] < 60.0
     for word in ("goal 1/2", "goal 2/2", "energy", "distance", "reached"):
         assert word in output  # plain lines where there is no terminal
+
+
+def test_an_arm_that_was_silent_for_a_moment_is_held_and_the_demo_goes_on(command, tmp_path):
+    run = command("vjepa_bringup.demo", "--out", tmp_path, "--goals", 1)
+    for line in run.stdout:
+        if "action 1" in line:
+            break
+    nodes = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    (arm,) = (int(n) for n in nodes if "sim_node" in Path(f"/proc/{n}/cmdline").read_text())
+    os.kill(arm, signal.SIGSTOP)
+    time.sleep(1.0)
+    os.kill(arm, signal.SIGCONT)
+    output, _ = run.communicate(timeout=TIMEOUT_S)
+    assert run.returncode == 0, output
+    assert "the arm was held: " in output and "going on with goal 1" in output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ok"] and summary["held"]
 
 
 def test_a_planner_that_does_not_reach_the_pose_fails_with_the_reason(

@@ -24,6 +24,7 @@ from vjepa_bringup.launch_file import LaunchError
 from vjepa_bringup.sim_planner import PlannerError, SimPlanner
 
 FIRST_COMMAND_S = 30.0  # a start that takes longer is worth a warning
+HOLDS = 2  # so often may the arm be held for a hiccup of the machine, and the demo go on
 REACHED_CM = 3.0  # a planner that stops farther from the pose has not reached it
 OUTCOMES = {
     PlannerStatus.REACHED: "reached",
@@ -99,18 +100,40 @@ def drive(
             planner.wait_until_ready()
             pictures = set_goals(planner, recording, goals)
             view.note(f"{goals} goal pictures sent to reach_goals")
-            result = planner.reach(
-                pictures, on_status=lambda status: view.status(status, recorder.on_status(status))
-            )
-            recording.outcome, recording.reason = OUTCOMES[result.outcome], result.reason
-            recording.goals_reached = int(result.goals_reached)
-            view.note(f"{recording.outcome}: {result.reason}; ending the nodes")
+            reach(planner, pictures, recording, recorder, view)
+            view.note(f"{recording.outcome}: {recording.reason}; ending the nodes")
     except (PlannerError, LaunchError) as error:
         return str(error)
     if recording.outcome != "reached":
         goal = recording.goals_reached + 1
         return f"goal {goal} of {goals}: {recording.outcome.replace('_', ' ')}: {recording.reason}"
     return ""
+
+
+def reach(
+    planner: SimPlanner,
+    pictures: list[Image],
+    recording: Recording,
+    recorder: Recorder,
+    view: View,
+) -> None:
+    """Reaches the goals in order. Where the planner stopped, the goals that are left are sent
+    again, at most HOLDS times: it moves nothing while the cause lasts."""
+    while True:
+        first = recording.goals_reached
+
+        def on_status(status: PlannerStatus, first: int = first) -> None:
+            status.goal_index += first  # it counts the goals that it was sent
+            view.status(status, recorder.on_status(status))
+
+        result = planner.reach(pictures[first:], on_status=on_status)
+        recording.outcome, recording.reason = OUTCOMES[result.outcome], result.reason
+        recording.goals_reached = first + int(result.goals_reached)
+        if result.outcome != PlannerStatus.STOPPED or len(recording.held) == HOLDS:
+            return
+        recording.held.append(result.reason)
+        goal = recording.goals_reached + 1
+        view.note(f"the arm was held: {result.reason}; going on with goal {goal}")
 
 
 def set_goals(planner: SimPlanner, recording: Recording, count: int) -> list[Image]:
@@ -186,6 +209,7 @@ def write_summary(recording: Recording, failure: str, seconds: float, path: Path
         "varied": recording.varied,
         "outcome": recording.outcome,
         "reason": recording.reason,
+        "held": recording.held,
         "goals_reached": recording.goals_reached,
         "goals": goals,
         "planning_s_median": round(float(np.median(planning_s)), 4) if planning_s else None,

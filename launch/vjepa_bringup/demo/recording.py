@@ -61,7 +61,8 @@ class Recording:
     Attributes:
         seed, varied: of the scene.
         first_command_s: from the start of the demo to the first command; None if none came.
-        outcome, reason: of the planner.
+        outcome, reason: of the planner, at last.
+        held: why it stopped before that, and went on.
     """
 
     seed: int
@@ -72,6 +73,7 @@ class Recording:
     outcome: str = ""
     reason: str = ""
     goals_reached: int = 0
+    held: list[str] = field(default_factory=list)
 
     def distance_m(self, look: Look) -> float:
         """How far the arm was from the goal that it followed [m]."""
