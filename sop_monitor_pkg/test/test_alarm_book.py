@@ -50,8 +50,9 @@ class Bench:
         self.now_s += seconds
         self.book.tick(self.now_ns)
 
-    def see(self, kind, step="", active=True, score=0.9, reason=""):
-        suspicion = Suspicion(Kind(kind), self.now_ns, step, score, reason, active)
+    def see(self, kind, step="", active=True, score=0.9, reason="", ago_s=0.0):
+        stamp_ns = self.now_ns - round(ago_s * SECOND_NS)
+        suspicion = Suspicion(Kind(kind), stamp_ns, step, score, reason, active)
         self.book.suspect(suspicion, self.now_ns)
 
     def states(self):
@@ -198,6 +199,15 @@ def test_where_parts_lie_after_a_mistake_of_the_order_follows_from_it(bench, mis
     bench.wait(1.0)
     ((alarm, _),) = bench.book.snapshot()
     assert alarm.kind == mistake and alarm.consequences == ("a screw where it never is",)
+
+
+@pytest.mark.parametrize("ago_s, kind", [(4.0, Kind.WRONG_ORDER), (1.0, Kind.DROPPED_PART)])
+def test_a_mistake_made_before_a_part_lay_there_is_the_cause_whenever_told(bench, ago_s, kind):
+    bench.see("dropped_part", "clean_base", reason="a peg where it never is")
+    bench.wait(2.0)
+    bench.see("wrong_order", "insert_peg", reason="too early", ago_s=ago_s)
+    ((alarm, _),) = bench.book.snapshot()
+    assert alarm.kind is kind and len(alarm.consequences) == 1
 
 
 def test_a_part_dropped_long_after_another_mistake_is_an_alarm_of_its_own(bench):

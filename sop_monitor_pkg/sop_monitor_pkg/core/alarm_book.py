@@ -263,7 +263,7 @@ class AlarmBook:
         if cause.fault == fault(kind, step, suspicion.reason):
             if not cause.active:
                 self._write("returned", {"alarm": number}, now_ns)
-        elif kind.explains > cause.kind.explains or _unsure(cause) and _is_sure(suspicion):
+        elif _takes_over(suspicion, cause):
             self._write("reclassified", {"alarm": number, **about}, now_ns)
         else:
             text = suspicion.reason or " in ".join(filter(None, (str(kind), step)))
@@ -293,7 +293,7 @@ class AlarmBook:
                 joins = recent or kind is Kind.DROPPED_PART and alarm.kind.is_of_order
             # Neither may a consequence hide on a shelf, nor an alarm be taken there by its cause.
             hides = self.table.state(alarm).is_quiet
-            hides |= shelved and kind.explains > alarm.kind.explains
+            hides |= shelved and _takes_over(suspicion, alarm)
             if joins and not hides:
                 related.append(alarm)
         return max(
@@ -355,6 +355,15 @@ class AlarmBook:
             if found == condition:
                 return condition
         raise AlarmError(f"{condition!r} is no condition: write KIND or KIND@STEP")
+
+
+def _takes_over(suspicion: Suspicion, alarm: Alarm) -> bool:
+    """Whether the suspicion is what the alarm comes from, and not the other way round."""
+    if alarm.kind is Kind.DROPPED_PART and suspicion.kind.is_of_order:
+        # A part lies where it never does after a mistake that takes longer to tell.
+        return suspicion.stamp_ns < alarm.seen_ns
+    surer = _unsure(alarm) and _is_sure(suspicion)
+    return surer or suspicion.kind.explains > alarm.kind.explains
 
 
 def _unsure(what: Alarm | Suspicion) -> bool:

@@ -39,7 +39,7 @@ class DecoderRules:
     doubt: float = 6.0
     beam: float = 60.0
     end: float = 20.0
-    late: float = 6.0
+    late: float = 3.0
 
 
 @dataclass(frozen=True)
