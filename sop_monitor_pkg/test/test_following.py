@@ -494,7 +494,7 @@ def test_a_step_in_which_nobody_had_time_to_read_its_label_is_skipped(known, len
     assert (told.kind, told.step) == (kind, "turn") and "no label reads LOT-47" in told.reason
     uncalibrated = CycleFollower(labelled, replace(known, scales={}))
     uncalibrated._labels.reads, uncalibrated._told = True, [(1, 2.0)]
-    uncalibrated._close(2.5, seen := Seen())
+    uncalibrated._close(2.5, 2.5, seen := Seen())
     assert [e.kind for e in seen.events if isinstance(e, Suspicion)] == [Kind.LABEL]
 
 
