@@ -138,10 +138,8 @@ class Decoder:
 
         def meet(state: int, score: float, path: Path, latest_s: float) -> None:
             """A token comes to a state: the better one stays."""
-            both = scores[state] > score - self._rules.late and score > (
-                scores[state] - self._rules.late
-            )
-            if both and _steps(path) == _steps(paths[state]):
+            near = abs(score - scores[state]) < self._rules.late
+            if near and _steps(path) == _steps(paths[state]):
                 latest[state] = latest_s = max(latest[state], latest_s)
             if score > scores[state]:
                 scores[state], paths[state], latest[state] = score, path, latest_s

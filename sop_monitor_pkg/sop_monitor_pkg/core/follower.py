@@ -346,7 +346,7 @@ class CycleFollower:
             where = f"{item.name} in the place of {item.belongs}"
             return Score(_PLACES[kind], item.weight, kind, step, where)
         if kind is Kind.FOREIGN_OBJECT:
-            return Score(_PLACES[kind], item.foreign, kind, step, where)
+            return Score(_PLACES[kind], item.sure_s, kind, step, where)
         if item.again:
             step = self._taking(item.names) or step
             return Score(_PLACES[kind], item.dropped, Kind.REPEATED, step, f"one more {where}")

@@ -63,11 +63,6 @@ class Misplaced:
         return self.distance * min(self.rests_s, _LONGEST_S)
 
     @property
-    def foreign(self) -> float:
-        """How surely it has been seen there [s]: it is nowhere normal."""
-        return self.sure_s
-
-    @property
     def dropped(self) -> float:
         """The same if it is not held, and was not there before."""
         return 0.0 if self.held or self.before else self.weight
