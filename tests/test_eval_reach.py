@@ -100,6 +100,7 @@ def test_an_interrupted_evaluation_goes_on_and_a_seed_repeats_itself(
         assert errors(file, method) == errors(evaluated, method)
 
 
+@pytest.mark.alone  # a node that gets no core for a quarter of a second counts as dead
 def test_the_nodes_do_what_the_planner_does_in_process(evaluated, command, small_model, tmp_path):
     file = tmp_path / "reach.json"
     finish(evaluate(command, small_model, file, "--ros"))
