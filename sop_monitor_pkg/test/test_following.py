@@ -468,6 +468,16 @@ def test_what_came_just_before_it_was_lost_from_sight_may_have_been_away(looks, 
     assert rested_s == pytest.approx(rests_s)
 
 
+def test_the_last_of_a_motion_is_no_motion_once_it_has_ended():
+    """A box that jitters about where it has stopped, a little beyond the threshold from before."""
+    watch = RestWatch()
+    for time_s, x in ((0.0, 0.55), (0.2, 0.511), (0.4, 0.5), (0.6, 0.5), (0.8, 0.4985)):
+        ((_, rested_s),) = watch.take([part("tool", 1, x, 0.5)], time_s)
+    assert rested_s == pytest.approx(0.6)
+    ((_, rested_s),) = watch.take([part("tool", 1, 0.487, 0.5)], 1.0)
+    assert rested_s == 0.0
+
+
 def test_what_a_held_part_carries_is_held_and_what_falls_on_it_is_not():
     watch_ = PlaceWatch(places.Places(("hand", "nut_m3", "plate")), ["nut_m3", "plate"])
     for time_s in np.arange(0.0, 3.0, 0.2):

@@ -33,6 +33,8 @@ class RestWatch:
             glimpsed = last_s == begun_s and time_s - last_s > _GLIMPSE_S
             if moved or glimpsed or not set(part.names) & set(where.names):
                 begun_s, where = time_s, part
+            elif last_s == begun_s:
+                where = part  # the first sighting at a place may show the last of its motion
             since[part.track] = begun_s, where, time_s
             found.append((part, time_s - begun_s))
         self._since = since
