@@ -182,6 +182,20 @@ def test_a_defect_may_be_hidden_for_a_look_and_a_shadow_for_a_look_is_none():
     assert most(0.999, 0.999) == 0.0  # too little was seen
 
 
+@pytest.mark.parametrize("where, told", [((0.2, 0.2), [Kind.DEFECT]), ((0.2, 0.8), [])])
+def test_a_piece_that_lies_where_it_never_does_is_not_inspected(known, where, told):
+    inspected = small_work.procedure(
+        small_work.TEXT.replace("title: Take it", "title: Take it, checks: [{no_defect: nut_m3}]")
+    )
+    follower = CycleFollower(inspected, known, opened=("take", 0.0))
+    for time_s in np.arange(1.0, 4.0, 0.2):
+        follower.look(np.zeros(small_work.WIDTH, np.float32), time_s)
+        nut = part("nut_m3", 1, *where)
+        seen = follower.see(Sighting(float(time_s), (nut,), {"table": 0.999}))
+    found = [score.kind for score in seen.scores if score.value > 9.0]
+    assert [kind for kind in found if kind is Kind.DEFECT] == told
+
+
 def test_holding_a_label_still_is_no_hesitation(known):
     text = small_work.TEXT
     for title in ("title: Take it", "title: Turn it"):
@@ -273,7 +287,7 @@ def at_the_end_of_take() -> tuple[Decoder, dict[str, float], np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "rival, ahead, told", [("wipe", 9.0, 2), ("wipe", 5.0, 1), ("turn", 9.0, 1)]
+    "rival, ahead, told", [("wipe", 10.0, 2), ("wipe", 8.0, 1), ("turn", 10.0, 1)]
 )
 def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, told):
     decoder, chance, fits = at_the_end_of_take()
@@ -397,6 +411,31 @@ def test_what_stops_together_with_a_hand_is_held(
                 assert item.dropped == (0.0 if item.held else item.weight)
     assert max(held, default=0.0) == pytest.approx(min(held_until, 7.8), abs=0.21)
     assert bool(left) == (held_until < 7.8)
+
+
+@pytest.mark.parametrize("hand_too, falls", [(False, True), (True, False)])
+def test_a_part_that_moves_while_the_hand_over_it_does_not_has_fallen(hand_too, falls):
+    watch_ = PlaceWatch(places.Places(("hand", "nut_m3")), ["nut_m3"])
+    for time_s in np.arange(0.0, 4.0, 0.2):
+        away, fallen = 0.05 * max(0.0, 1.0 - time_s), 0.03 if time_s > 1.1 else 0.0
+        hand = part("hand", 1, 0.3 + away, 0.5 + hand_too * fallen)
+        nut = part("nut_m3", 2, 0.31 + away, 0.5 + fallen)
+        found = watch_.take(Sighting(float(time_s), (hand, nut)), [0])
+    (item,) = (item for item in found if item.name == "nut_m3")
+    assert (item.fell, item.held) == (falls, not falls)
+    assert item.dropped == (2.0 * item.weight if falls else 0.0)
+
+
+@pytest.mark.parametrize("count, sure, kept", [(1, 0.5, False), (1, 0.8, True), (2, 0.5, True)])
+def test_what_is_one_more_than_there_are_must_be_seen_as_surely(count, sure, kept):
+    """A pattern of the table that is taken for a nut, a nut too many, and one of two nuts."""
+    nut = replace(part("nut_m3", 1, 0.2, 0.2), confidence=0.9)
+    other = replace(part("nut_m3", 2, 0.7, 0.7), confidence=sure)
+    looks = [Sighting(0.2 * i, (nut, other) if i < 50 * count - 49 else (nut,)) for i in range(50)]
+    known_places = places.learn([(looks, [0] * len(looks))])
+    assert known_places.most.tolist() == [count]
+    parts = [other, nut, part("hand", 3, 0.5, 0.5)]
+    assert {p.track for p in known_places.surest(parts)} == ({1, 2, 3} if kept else {1, 3})
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class DecoderRules:
     """
 
     margin: float = 12.0
-    doubt: float = 6.0
+    doubt: float = 9.0
     beam: float = 60.0
     end: float = 20.0
     late: float = 3.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from sop_monitor_pkg.core.places import Misplaced
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
 from sop_monitor_pkg.core.resting import ActionWatch
 from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.speeds import SpeedWatch
 from sop_monitor_pkg.core.surfaces import SurfaceWatch
 
 _PLACES = {
@@ -99,11 +100,14 @@ class CycleFollower:
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, normal.tempo)
         self._places = PlaceWatch(normal.places, procedure.parts)
         self._actions = ActionWatch(self._places.holders)
+        self._speeds = SpeedWatch(procedure.parts)
         self._evidence = Evidence(procedure, normal)
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
         self._risk = 0.0  # see Outlook
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
+        checks = [check for step in procedure.steps for check in step.checks]
+        self._flawless = {c.value for c in checks if c.kind is CheckKind.NO_DEFECT}
         self._surfaces, self._labels = SurfaceWatch(), LabelWatch(procedure)
         self._moved_s: float | None = None
         # Parts that were seen, and when.
@@ -207,14 +211,18 @@ class CycleFollower:
 
     def _score_haste(self, latest_s: float, seen: Seen) -> float:
         """By how much the step told last has taken longer than usual, if it ended as late as may be
-        [standard deviations]: a score, where it is less."""
-        step, length_s = self._told[-1][0], self._length_s(latest_s)
+        [standard deviations]: a score, where it is less. It counts up to twice where a part went
+        faster than in any correct cycle: when a short step ends is not known so well."""
+        step, begin_s = self._told[-1]
+        length_s = self._length_s(latest_s)
         deviation = self._normal.tempo.deviation(step, length_s, self._pace())
         if deviation < 0.0:
+            peak = self._speeds.peak(begin_s, latest_s)
+            haste = -deviation + min(-deviation, self._normal.speeds.excess(step, peak))
             name = self._steps[step]
             title = self._procedure.by_name[name].title
             reason = f"'{title}' took {length_s:.1f} s, far less than usual"
-            seen.scores.append(Score("fast", -deviation, Kind.TOO_FAST, name, reason))
+            seen.scores.append(Score("fast", haste, Kind.TOO_FAST, name, reason))
         return deviation
 
     def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
@@ -294,6 +302,7 @@ class CycleFollower:
             names = frozenset(name for part in sighting.parts for name in part.names)
             self._named.append((sighting.time_s, names))
             self._actions.take(sighting.parts, sighting.time_s)
+            self._speeds.take(sighting.parts, sighting.time_s)
         self._places.begin(sighting)
         running = self.running
         if running is None:
@@ -322,6 +331,9 @@ class CycleFollower:
                 continue
             told.add(kind)
             seen.scores.append(self._of_place(item, kind, name))
+        if self._places.astray & self._flawless:  # it lies as nobody has learned to look at it
+            self._surfaces.forget()
+            sighting = replace(sighting, scores=None)
         for region, odds in self._surfaces.take(sighting):
             reason = f"{sighting.defect_kinds.get(region, 'defect')} in region '{region}'"
             seen.scores.append(Score("surface", odds, Kind.DEFECT, name, reason))

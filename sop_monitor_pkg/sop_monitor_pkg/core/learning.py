@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sop_monitor_pkg.core import anticipation, appearance, conformal, places, scene, tempo
+from sop_monitor_pkg.core import anticipation, appearance, conformal, places, scene, speeds, tempo
 from sop_monitor_pkg.core.decoder import Decoder
 from sop_monitor_pkg.core.evidence import Evidence, changes, settled
 from sop_monitor_pkg.core.extremes import ExtremesWatch
@@ -206,6 +206,7 @@ def _base(
         scenes=scenes,
         anticipator=_anticipator(examples, points, steps, foresees),
         lengths=_lengths(segments, steps),
+        speeds=speeds.learn(zip([e.sightings for e in examples], segments), procedure.parts, steps),
     )
 
 

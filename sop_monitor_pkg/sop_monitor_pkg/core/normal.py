@@ -18,9 +18,10 @@ from sop_monitor_pkg.core.appearance import Appearance
 from sop_monitor_pkg.core.conformal import Scale
 from sop_monitor_pkg.core.places import Places
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.speeds import Speeds
 from sop_monitor_pkg.core.tempo import Tempo
 
-FORMAT = "vjepa-ros normal work 7"
+FORMAT = "vjepa-ros normal work 8"
 LOOK = ("mean", "basis", "centres", "memory", "memory_states")  # fields of an Appearance
 LEAST = {
     "slow": 1.4,  # standard deviations
@@ -73,7 +74,7 @@ class Normal:
         still: change of the latent below which nothing moves.
         appearance: of latents with their change. motions: of the change alone. scenes: of what
             the eyes see being moved; None: without. See `evidence`.
-        tempo, places: see there.
+        tempo, places, speeds: see there.
         lengths: float64 [S, STATES_PER_STEP], mean number of latents in each state.
         clean: of each clean cycle, judged by what the others taught. answered: so many of them,
             the last, are clean because people said so.
@@ -95,6 +96,7 @@ class Normal:
     tempo: Tempo
     places: Places
     lengths: np.ndarray
+    speeds: Speeds
     anticipator: Anticipator
     scenes: Appearance | None = None
     clean: tuple[Extremes, ...] = ()
@@ -220,9 +222,12 @@ class Normal:
             },
             "tempo.log_means": tempo.log_means,
             "tempo.log_spreads": tempo.log_spreads,
+            "speeds.log_means": self.speeds.log_means,
+            "speeds.log_spreads": self.speeds.log_spreads,
             "places.boxes": places.boxes,
             "places.steps": places.steps,
             "places.kinds": places.kinds,
+            "places.most": places.most,
             **{f"anticipator.{k}": v for k, v in self.anticipator.arrays().items()},
             "lengths": self.lengths,
             "maxima": np.stack([extremes.maxima for extremes in self.clean]),
@@ -295,9 +300,11 @@ def load(folder: Path) -> Normal:
             else None,
             tempo=Tempo(t["tempo.log_means"], t["tempo.log_spreads"]),
             places=Places(
-                tuple(about["classes"]), t["places.boxes"], t["places.steps"], t["places.kinds"]
+                tuple(about["classes"]),
+                *(t[f"places.{field}"] for field in ("boxes", "steps", "kinds", "most")),
             ),
             lengths=t["lengths"],
+            speeds=Speeds(t["speeds.log_means"], t["speeds.log_spreads"]),
             anticipator=Anticipator.from_arrays(
                 {
                     name.removeprefix("anticipator."): array

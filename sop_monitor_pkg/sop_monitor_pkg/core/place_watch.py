@@ -6,8 +6,8 @@ part of the procedure is foreign; any other has been dropped or put down, if nob
 
 What is held moves and stops together with who holds it: a part whose box meets that of a hand or
 tool that came to rest at the same time is held, and so is what stands on it. A part that fell comes
-to rest later than the hand that lost it, or away from it. A hand or tool that the eyes lose may
-hold what stopped when everything did, until something moves.
+to rest later than the hand that lost it, or away from it, or moves while the hand does not. A hand
+or tool that the eyes lose may hold what stopped when everything did, until something moves.
 
 What a hand or tool half hides may still be what it seemed before. What was there when the cycle
 began, and what the detector takes for a part there, has not been dropped in it.
@@ -34,6 +34,7 @@ _HIDDEN_S = 1.0  # so long after what it stands on, a part may be seen first tha
 _VANISHED_S = 1.0  # so long before a part came to rest, who holds it was seen
 _BEGINNING_S = 1.0  # of a cycle: nobody has dropped anything yet
 _SURE_S = 1.0  # so far back it counts how surely a part was seen
+_FALLS = 0.024  # picture widths that a part moves at least, if it does so by itself
 _HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a part counts as held
 
 
@@ -44,6 +45,8 @@ class _Known:
     Attributes:
         first_s: when it was seen first. held_s: until when it counts as held.
         came_s: since when it rests on what it came along with.
+        where: its centre when it was seen last. alone_s: when it moved though no hand or tool did
+            that its box meets.
         whole: the classes it seemed to be when nothing hid it.
         sure: when it was seen at rest, and what each moment adds to `Misplaced.sure_s`.
     """
@@ -51,6 +54,8 @@ class _Known:
     first_s: float = np.inf
     held_s: float = -np.inf
     came_s: float = -np.inf
+    where: tuple[float, float] | None = None
+    alone_s: float = -np.inf
     whole: tuple[str, ...] = ()
     sure: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -76,6 +81,8 @@ class PlaceWatch:
         self._places = places
         self.holders = set(places.classes) - set(parts)
         """Classes of hands and tools."""
+        self.astray: set[str] = set()
+        """Of parts that lie, or are held still, where they never are, in the last sighting."""
         self._rests = RestWatch()
         self._last_s = np.inf
         self._began_s = np.inf
@@ -97,6 +104,7 @@ class PlaceWatch:
         if sighting.parts is None:
             return []
         seen = self._rests.take(self._told_apart(sighting.parts), sighting.time_s)
+        sure = {part.track for part in self._places.surest(sighting.parts)}
         elapsed_s = np.clip(sighting.time_s - self._last_s, 0.0, LASTING_S)
         self._last_s = sighting.time_s
         for part, rests_s in seen:
@@ -115,14 +123,17 @@ class PlaceWatch:
                     sure_s=self._known[part.track].sure_s,
                     covered=any(covers(other, part) for other in sighting.parts),
                     before=any(_same_place(part, other) for other in self._before),
+                    fell=self._known[part.track].alone_s >= sighting.time_s - rests_s - 1e-6,
                     held=sighting.time_s < self._known[part.track].held_s
                     or self._came_along((part, rests_s), seen, sighting.time_s)
                     or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
                 ),
             )
             for part, rests_s in seen
-            if rests_s >= LASTING_S
+            if rests_s > 0.0 and part.track in sure
         ]
+        self.astray = {n for part, item in found if item.distance >= SAME for n in part.names}
+        found = [(part, item) for part, item in found if item.rests_s >= LASTING_S]
         rightly = [part for part, item in found if item.distance < SAME]
         under = [part for part in sighting.parts if part.name not in self.holders]
         items = [
@@ -176,7 +187,18 @@ class PlaceWatch:
     def _hold(self, seen: Sequence[tuple[SeenPart, float]], time_s: float) -> None:
         """Notes which parts are held."""
         holding = [item for item in seen if item[0].name in self.holders]
-        others = [item for item in seen if item[0].name not in self.holders]
+        others = []
+        for part, rests_s in seen:
+            if part.name in self.holders:
+                continue
+            known = self._known[part.track]
+            before, known.where = known.where or part.centre, part.centre
+            moved = rests_s == 0.0 and np.hypot(*np.subtract(part.centre, before)) > _FALLS
+            near = [holder_s for holder, holder_s in holding if meet(holder.box, part.box)]
+            if moved and min(near, default=0.0) > 0.0:
+                known.alone_s = time_s
+            if known.alone_s < time_s - rests_s - 1e-6:
+                others.append((part, rests_s))
         while holding:  # what is held holds what stands on it
             found = [item for item in others if any(_holds(one, item) for one in holding)]
             others = [item for item in others if item not in found]

@@ -21,6 +21,8 @@ _USUAL = 0.3  # in this share of cycles a class must have been seen, to be one t
 _OFTEN = 5  # sightings in a cycle: what is taken for something else now and then has not been seen
 _LEARNED_S = 0.3  # places of parts that have lain there for so long are normal
 FARTHEST = 0.5  # distances are counted up to here, in picture widths
+_UNSURE = 0.75  # times the confidence in the others
+_SELDOM = 0.02  # in this share of sightings there may seem to be one more of a class
 _CLEARLY = 2.0  # so many times farther from the size of one class than from another's, it is none
 SAME = 0.03  # so near to a normal place of another class, a part is in its place
 
@@ -39,6 +41,7 @@ class Misplaced:
         held: whether somebody holds it, as far as can be seen, or it came along with what it is on.
         again: whether it is on something where another one of its class is in its place.
         before: whether one of its class was there when the cycle began.
+        fell: whether it came there by itself.
     """
 
     names: tuple[str, ...]
@@ -50,6 +53,7 @@ class Misplaced:
     held: bool = False
     again: bool = False
     before: bool = False
+    fell: bool = False
 
     @property
     def name(self) -> str:
@@ -64,8 +68,9 @@ class Misplaced:
 
     @property
     def dropped(self) -> float:
-        """The same if it is not held, and was not there before."""
-        return 0.0 if self.held or self.before else self.weight
+        """The same if it is not held, and was not there before; twice as much if it was seen to
+        fall."""
+        return 0.0 if self.held or self.before else self.weight * (1.0 + self.fell)
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,25 @@ class Places:
         classes: names of what the eyes can see, in the order of their numbers.
         boxes: float32 [M, 4], x0, y0, x1, y1 [picture widths].
         steps, kinds: int64 [M], the step and class of each.
+        most: int64 [len(classes)], how many of each class there are at a time, at most.
     """
 
     classes: tuple[str, ...] = ()
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     steps: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     kinds: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    most: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def surest(self, parts: Sequence[SeenPart]) -> list[SeenPart]:
+        """Without those that are more of a class than there were ever, and that the eyes are far
+        less sure of than of the others."""
+        most = dict(zip(self.classes, self.most.tolist()))
+        found: list[SeenPart] = []
+        for part in sorted(parts, key=lambda part: -part.confidence):
+            same = [one.confidence for one in found if one.name == part.name]
+            if len(same) < most.get(part.name, np.inf) or part.confidence > _UNSURE * min(same):
+                found.append(part)
+        return found
 
     def misplaced(self, part: SeenPart, steps: Sequence[int]) -> Misplaced:
         """How far a part is from where its class may be during these steps: the least distance
@@ -127,17 +145,23 @@ def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int 
     """Learns from sightings of correct cycles, each with the running step (index; -1: none)."""
     gathered: dict[tuple[int, str], list[tuple[float, float, float, float]]] = {}
     seen_in: Counter[str] = Counter()
+    counts: Counter[tuple[str, int]] = Counter()  # sightings with so many of a class, or more
     cycles = list(cycles)
     for sightings, steps in cycles:
         often = Counter(name for s in sightings for name in {part.name for part in s.parts or ()})
         seen_in.update(name for name, count in often.items() if count >= _OFTEN)
         rests = RestWatch()
         for sighting, step in zip(sightings, steps, strict=True):
+            for name, count in Counter(part.name for part in sighting.parts or ()).items():
+                counts.update((name, number + 1) for number in range(count))
             for part, rests_s in rests.take(sighting.parts or (), sighting.time_s):
                 if rests_s >= _LEARNED_S:
                     gathered.setdefault((step, part.name), []).append(part.box)
     usual = {n for n, k in seen_in.items() if n != UNKNOWN and k >= _USUAL * len(cycles)}
     classes = tuple(sorted(usual))
+    looks = sum(s.parts is not None for sightings, _ in cycles for s in sightings)
+    numbers = [name for (name, _), count in counts.items() if count > _SELDOM * looks]
+    most = np.array([max(1, numbers.count(name)) for name in classes], np.int64)
     rng = np.random.default_rng(seed)
     boxes, steps_, kinds = [], [], []
     for (step, name), found in sorted(gathered.items()):
@@ -148,8 +172,9 @@ def learn(cycles: Iterable[tuple[Sequence[Sighting], Sequence[int]]], seed: int 
         steps_.append(np.full(len(chosen), step))
         kinds.append(np.full(len(chosen), classes.index(name)))
     if not boxes:
-        return Places(classes)
-    return Places(classes, np.concatenate(boxes), np.concatenate(steps_), np.concatenate(kinds))
+        return Places(classes, most=most)
+    found = [np.concatenate(each) for each in (boxes, steps_, kinds)]
+    return Places(classes, *found, most)
 
 
 def _spread(boxes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

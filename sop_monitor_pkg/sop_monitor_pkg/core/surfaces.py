@@ -19,6 +19,10 @@ class SurfaceWatch:
     def __init__(self) -> None:
         self._last: dict[str, deque[tuple[float, float]]] = {}  # times and scores
 
+    def forget(self) -> None:
+        """What was seen before says nothing about what is seen next."""
+        self._last.clear()
+
     def take(self, sighting: Sighting) -> Iterator[tuple[str, float]]:
         """Each region of which enough was seen, with its log-odds of being defective: at least 0,
         and the mean of the last pictures, since one in which a hand casts a shadow is no defect,

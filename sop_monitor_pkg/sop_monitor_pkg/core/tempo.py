@@ -13,7 +13,7 @@ import numpy as np
 
 from sop_monitor_pkg.core.phases import Segment
 
-_SPREAD = 0.1  # least standard deviation of the logarithm of a time
+LEAST_SPREAD = 0.1  # least standard deviation of the logarithm of a time
 _BLUR_S = 0.3  # standard deviation of where a beginning is seen
 _HASTY = 2.0  # standard deviations below the usual time, from which on a step is hardly done
 _HASTE_MOST = 20.0
@@ -88,5 +88,5 @@ def learn(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> Tempo:
     for step, rest in enumerate(rests):
         if rest:
             blur = np.sqrt(2.0) * _BLUR_S / np.exp(means[step])
-            spreads[step] = np.sqrt(np.mean(np.square(rest)) + blur**2 + _SPREAD**2)
+            spreads[step] = np.sqrt(np.mean(np.square(rest)) + blur**2 + LEAST_SPREAD**2)
     return Tempo(means, spreads)
