@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -106,8 +106,6 @@ class CycleFollower:
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
         self._risk = 0.0  # see Outlook
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
-        checks = [check for step in procedure.steps for check in step.checks]
-        self._flawless = {c.value for c in checks if c.kind is CheckKind.NO_DEFECT}
         self._surfaces, self._labels = SurfaceWatch(), LabelWatch(procedure)
         self._moved_s: float | None = None
         # Parts that were seen, and when.
@@ -212,7 +210,7 @@ class CycleFollower:
     def _score_haste(self, latest_s: float, seen: Seen) -> float:
         """By how much the step told last has taken longer than usual, if it ended as late as may be
         [standard deviations]: a score, where it is less. It counts up to twice where a part went
-        faster than in any correct cycle: when a short step ends is not known so well."""
+        faster than is usual in this step: when a short one ends is not known so well."""
         step, begin_s = self._told[-1]
         length_s = self._length_s(latest_s)
         deviation = self._normal.tempo.deviation(step, length_s, self._pace())
@@ -331,13 +329,7 @@ class CycleFollower:
                 continue
             told.add(kind)
             seen.scores.append(self._of_place(item, kind, name))
-        if self._places.astray & self._flawless:  # it lies as nobody has learned to look at it
-            self._surfaces.forget()
-            sighting = replace(sighting, scores=None)
-        for region, odds in self._surfaces.take(sighting):
-            reason = f"{sighting.defect_kinds.get(region, 'defect')} in region '{region}'"
-            seen.scores.append(Score("surface", odds, Kind.DEFECT, name, reason))
-            seen.looked.add("surface")
+        self._inspect(sighting, name, seen)
         self._read(sighting, seen)
         return seen
 
@@ -368,6 +360,16 @@ class CycleFollower:
         """The step that takes one of these parts; empty: none does."""
         steps = (step.name for step in self._procedure.steps if set(step.parts) & set(parts))
         return next(steps, "")
+
+    def _inspect(self, sighting: Sighting, step: str, seen: Seen) -> None:
+        """How defective surfaces look; a piece that lies astray does so as nobody has learned."""
+        if self._places.astray & self._procedure.inspected:
+            self._surfaces.forget()
+            return
+        for region, odds in self._surfaces.take(sighting):
+            reason = f"{sighting.defect_kinds.get(region, 'defect')} in region '{region}'"
+            seen.scores.append(Score("surface", odds, Kind.DEFECT, step, reason))
+            seen.looked.add("surface")
 
     def _read(self, sighting: Sighting, seen: Seen) -> None:
         """Notes which labels have been read, and how long those of the running step have not."""

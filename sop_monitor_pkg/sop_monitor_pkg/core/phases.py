@@ -6,7 +6,7 @@ Erlang-distributed, which makes the hidden Markov model over phases a semi-Marko
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,14 @@ class Segment:
     @property
     def length_s(self) -> float:
         return self.end_s - self.begin_s
+
+
+def to_the_next(segments: Sequence[Segment]) -> Iterator[tuple[Segment, float]]:
+    """Each segment, and when the next one begins, or the last one ends [s]: the pause after a step
+    belongs to it."""
+    yield from zip(
+        segments, [*(s.begin_s for s in segments[1:]), *(s.end_s for s in segments[-1:])]
+    )
 
 
 def states_of(segments: Sequence[Segment], times_s: np.ndarray, steps: Sequence[str]) -> np.ndarray:

@@ -114,11 +114,17 @@ class PlaceWatch:
         holders = {part.name for part, _ in seen} & self.holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
         self._hold(seen, sighting.time_s)
+        lying = [
+            (part, rests_s, self._places.misplaced(part, steps))
+            for part, rests_s in seen
+            if rests_s > 0.0 and part.track in sure
+        ]
+        self.astray = {n for part, _, item in lying if item.distance >= SAME for n in part.names}
         found = [
             (
                 part,
                 replace(
-                    self._places.misplaced(part, steps),
+                    item,
                     rests_s=rests_s,
                     sure_s=self._known[part.track].sure_s,
                     covered=any(covers(other, part) for other in sighting.parts),
@@ -129,11 +135,9 @@ class PlaceWatch:
                     or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
                 ),
             )
-            for part, rests_s in seen
-            if rests_s > 0.0 and part.track in sure
+            for part, rests_s, item in lying
+            if rests_s >= LASTING_S
         ]
-        self.astray = {n for part, item in found if item.distance >= SAME for n in part.names}
-        found = [(part, item) for part, item in found if item.rests_s >= LASTING_S]
         rightly = [part for part, item in found if item.distance < SAME]
         under = [part for part in sighting.parts if part.name not in self.holders]
         items = [

@@ -126,6 +126,12 @@ class Procedure:
         return [s.name for s in self.steps if s.name in needed - have and not s.optional]
 
     @cached_property
+    def inspected(self) -> frozenset[str]:
+        """Parts whose surface has to be free of defects."""
+        checks = (check for step in self.steps for check in step.checks)
+        return frozenset(check.value for check in checks if check.kind is CheckKind.NO_DEFECT)
+
+    @cached_property
     def last_steps(self) -> frozenset[str]:
         """Steps that nothing has to follow."""
         followed = frozenset().union(*(self.before(step.name) for step in self.steps))

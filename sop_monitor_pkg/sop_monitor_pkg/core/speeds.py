@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.phases import Segment, to_the_next
 from sop_monitor_pkg.core.sightings import SeenPart, Sighting
-from sop_monitor_pkg.core.tempo import LEAST_SPREAD
+from sop_monitor_pkg.core.tempo import LEAST_SPREAD, NEVER
 
 _OVER_S = 0.2  # a speed is that over so long, however often the eyes look
 _LOST_S = 0.45  # after so long unseen, nobody knows which way it took
@@ -18,7 +18,6 @@ _EARLY_S = 0.3  # a beginning is told a little late
 _KEPT = 600  # speeds
 _LEAST = 0.1  # picture widths per s: boxes of still things jitter, and hands hide half of them
 _USUAL = 3.0  # standard deviations above the mean
-_UNKNOWN = 1e3  # spread of a step in which they are not always seen to move
 
 
 class SpeedWatch:
@@ -39,7 +38,7 @@ class SpeedWatch:
                 recent.clear()
                 continue
             recent.append((time_s, found[0]))
-            while len(recent) > 2 and recent[1][0] <= time_s - _OVER_S + 1e-6:
+            while len(recent) > 1 and recent[1][0] <= time_s - _OVER_S + 1e-6:
                 recent.popleft()
             before_s, before = recent[0]
             elapsed_s = time_s - before_s
@@ -57,7 +56,7 @@ class Speeds:
 
     Attributes:
         log_means, log_spreads: float64 [S], of the highest speed in each step, as a logarithm [log
-            picture widths per s].
+            picture widths per s]; an unlimited spread where parts are not always seen to move.
     """
 
     log_means: np.ndarray
@@ -86,10 +85,10 @@ def learn(
         watch = SpeedWatch(names)
         for sighting in sightings:
             watch.take(sighting.parts or (), sighting.time_s)
-        for segment, after in zip(segments, [*segments[1:], None]):
-            peak = watch.peak(segment.begin_s, after.begin_s if after else segment.end_s)
+        for segment, end_s in to_the_next(segments):
+            peak = watch.peak(segment.begin_s, end_s)
             found[steps.index(segment.step)].append(np.log(max(peak, _LEAST)))
     means = np.array([np.mean(logs) if logs else 0.0 for logs in found])
-    spreads = np.maximum([np.std(logs) if logs else _UNKNOWN for logs in found], LEAST_SPREAD)
+    spreads = np.maximum([np.std(logs) if logs else NEVER for logs in found], LEAST_SPREAD)
     seen = means - _USUAL * spreads > np.log(_LEAST)
-    return Speeds(means, np.where(seen, spreads, _UNKNOWN))
+    return Speeds(means, np.where(seen, spreads, NEVER))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.phases import Segment, to_the_next
 
 LEAST_SPREAD = 0.1  # least standard deviation of the logarithm of a time
 _BLUR_S = 0.3  # standard deviation of where a beginning is seen
 _HASTY = 2.0  # standard deviations below the usual time, from which on a step is hardly done
 _HASTE_MOST = 20.0
-_NEVER = 1e3  # spread of a step that was never seen
+NEVER = 1e3  # spread of a step that was never seen
 _PACE_PRIOR = 3.0  # steps that the usual pace counts as
 
 
@@ -40,7 +40,7 @@ class Tempo:
         """Between which times [s] a step lasts at the usual pace: two standard deviations either
         way; 0 and 0 for one that was never seen."""
         spread = self.log_spreads[step]
-        if spread >= _NEVER:
+        if spread >= NEVER:
             return 0.0, 0.0
         low, high = np.exp(self.log_means[step] + np.array([-2.0, 2.0]) * spread)
         return round(float(low), 2), round(float(high), 2)
@@ -69,7 +69,7 @@ def learn(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> Tempo:
     raw = [
         [
             (steps.index(segment.step), max(0.1, end_s - segment.begin_s))
-            for segment, end_s in zip(cycle, [*(s.begin_s for s in cycle[1:]), cycle[-1].end_s])
+            for segment, end_s in to_the_next(cycle)
         ]
         for cycle in cycles
         if cycle
@@ -79,7 +79,7 @@ def learn(cycles: Sequence[Sequence[Segment]], steps: Sequence[str]) -> Tempo:
         logs = [np.log(length_s) for cycle in raw for s, length_s in cycle if s == step]
         means[step] = np.median(logs) if logs else 0.0
     flat = Tempo(means, np.ones(len(steps)))
-    spreads = np.full(len(steps), _NEVER)
+    spreads = np.full(len(steps), NEVER)
     rests: list[list[float]] = [[] for _ in steps]
     for cycle in raw:
         for position, (step, length_s) in enumerate(cycle):
