@@ -12,11 +12,13 @@ from sop_monitor_pkg.core import learning, places, scene
 from sop_monitor_pkg.core.decoder import Decoder
 from sop_monitor_pkg.core.events import StepBegun, Suspicion
 from sop_monitor_pkg.core.evidence import Evidence
-from sop_monitor_pkg.core.follower import CycleFollower, Seen
+from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
+from sop_monitor_pkg.core.place_faults import PlaceFaults
 from sop_monitor_pkg.core.place_watch import PlaceWatch
+from sop_monitor_pkg.core.scores import Seen
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 from sop_monitor_pkg.core.surfaces import SurfaceWatch
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
@@ -114,9 +116,9 @@ def test_a_hand_may_be_anywhere_and_a_part_may_be_carried_anywhere(known):
         Sighting(0.1 * i, (part("nut_m3", 1, 0.02 * i, 0.9),)) for i in range(20)
     ]  # never at rest
     assert not any(watch_.take(sighting, [0]) for sighting in carried)
-    follower = CycleFollower(PROCEDURE, known)
-    assert follower._kind_of(places.Misplaced(("nut_m3",), 0.3)) is Kind.DROPPED_PART
-    assert follower._kind_of(places.Misplaced(("nut_m4",), 0.3, "nut_m3")) is Kind.WRONG_PART
+    faults = PlaceFaults(PROCEDURE, known.places.classes)
+    assert faults.kind(places.Misplaced(("nut_m3",), 0.3)) is Kind.DROPPED_PART
+    assert faults.kind(places.Misplaced(("nut_m4",), 0.3, "nut_m3")) is Kind.WRONG_PART
 
 
 def test_a_surface_that_looks_defective_is_told(known):
@@ -259,6 +261,19 @@ def test_among_steps_out_of_order_less_is_enough_to_tell_which(rival, ahead, tol
     assert belief.told == told
 
 
+@pytest.mark.parametrize(
+    "next_, still, told", [("put", True, 1), ("put", False, 2), ("turn", True, 2)]
+)
+def test_while_nothing_moves_no_mistake_becomes_likelier(next_, still, told):
+    """A pause is one picture, seen again and again; it may look like another step's."""
+    decoder, _, fits = at_the_end_of_take()
+    begun = STEPS.index(next_) * STATES_PER_STEP
+    fits[[PHASES - 1, begun]] = 0.0, 10.0
+    for look in range(20):
+        belief = decoder.step(fits, 1.2 + 0.2 * look, still=still)
+    assert belief.told == told
+
+
 @pytest.mark.parametrize("behind, ended", [(10.0, False), (30.0, True)])
 def test_that_a_step_has_ended_is_certain_before_it_is_what_comes_next(behind, ended):
     decoder, chance, fits = at_the_end_of_take()
@@ -361,6 +376,24 @@ def test_a_second_part_on_what_holds_one_already_is_a_step_done_again(known, bes
         seen = follower.see(Sighting(float(time_s), (plate, *nuts)))
     told = [(score.kind, score.step) for score in seen.scores if "nut_m3" in score.reason]
     assert told == [(kind, "turn" if kind is Kind.REPEATED else "take")]
+
+
+@pytest.mark.parametrize(
+    "done, on, kind, step",
+    [
+        (("take",), True, Kind.WRONG_ORDER, "put"),  # and 'turn' has not been done
+        (("take",), False, Kind.DROPPED_PART, "take"),
+        (("take", "turn"), True, Kind.DROPPED_PART, "turn"),  # its time has come
+        (("take", "put"), True, Kind.DROPPED_PART, "put"),  # that is told already
+    ],
+)
+def test_what_is_on_the_piece_before_its_time_was_put_there_too_early(done, on, kind, step):
+    text = small_work.TEXT.replace("title: Put it down", "title: Put it down, parts: [nut_m3]")
+    faults = PlaceFaults(small_work.procedure(text), ["nut_m3"])
+    item = places.Misplaced(("nut_m3",), 0.3, rests_s=1.0, covered=on)
+    (found,) = faults.scores([item], done, risk=0.0)
+    assert (found.kind, found.step, found.value) == (kind, step, item.dropped)
+    assert ("before 'Turn it'" in found.reason) is (kind is Kind.WRONG_ORDER)
 
 
 @pytest.mark.parametrize("length_s, kind", [(3.0, Kind.LABEL), (0.5, Kind.SKIPPED)])

@@ -78,11 +78,13 @@ def test_what_stops_together_with_a_hand_is_held(
     assert bool(left) == (held_until < 7.8)
 
 
+@pytest.mark.parametrize("settles", [0.0, 0.015])
 @pytest.mark.parametrize("hand_too, falls", [(False, True), (True, False)])
-def test_a_part_that_moves_while_the_hand_over_it_does_not_has_fallen(hand_too, falls):
+def test_a_part_that_moves_while_the_hand_over_it_does_not_has_fallen(hand_too, falls, settles):
     watch_ = PlaceWatch(places.Places(("hand", "nut_m3")), ["nut_m3"])
     for time_s in np.arange(0.0, 4.0, 0.2):
         away, fallen = 0.05 * max(0.0, 1.0 - time_s), 0.03 if time_s > 1.1 else 0.0
+        fallen += settles if time_s > 1.3 else 0.0
         hand = part("hand", 1, 0.3 + away, 0.5 + hand_too * fallen)
         nut = part("nut_m3", 2, 0.31 + away, 0.5 + fallen)
         found = watch_.take(Sighting(float(time_s), (hand, nut)), [0])

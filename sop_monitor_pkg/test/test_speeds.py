@@ -7,8 +7,9 @@ import pytest
 import small_work
 from small_work import PROCEDURE, part
 from sop_monitor_pkg.core import speeds
-from sop_monitor_pkg.core.follower import CycleFollower, Seen
+from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.scores import Seen
 from sop_monitor_pkg.core.sightings import Sighting
 
 

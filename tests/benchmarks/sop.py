@@ -17,11 +17,11 @@ from rich.table import Table
 from sop_monitor_pkg.core import conformal, procedure_file, scene
 from sop_monitor_pkg.core.cycle_recordings import CycleRecording
 from sop_monitor_pkg.core.examples import find_procedure
-from sop_monitor_pkg.core.follower import Seen
 from sop_monitor_pkg.core.learning import Example, learn, play
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.phases import Segment
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.scores import Seen
 from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, judge
 from vjepa_world_model.stored import SHIPPED
 

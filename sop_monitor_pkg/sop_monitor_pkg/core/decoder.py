@@ -105,18 +105,24 @@ class Decoder:
         self._latest[step * STATES_PER_STEP] = time_s
         self._waiting = -np.inf
 
-    def step(self, fits: np.ndarray, time_s: float, waiting_fit: float = -np.inf) -> Belief | None:
+    def step(
+        self, fits: np.ndarray, time_s: float, waiting_fit: float = -np.inf, still: bool = False
+    ) -> Belief | None:
         """Takes the next latent.
 
         Args:
             fits: float [S * STATES_PER_STEP], log-likelihood of the latent in each state.
             time_s: of its picture.
             waiting_fit: log-likelihood that no cycle has begun yet.
+            still: nothing moves. Pictures of it are all alike, and speak only once: for a mistake
+                that is not told, they say no more than for what is none.
 
         Returns:
             What is believed now; None while no cycle has begun.
         """
         scores, paths, latest = self._moved(time_s)
+        if still:
+            fits = self._muted(fits, scores, paths)
         scores = scores + fits
         self._waiting += waiting_fit
         best = scores.max()
@@ -127,6 +133,26 @@ class Decoder:
         if not best > self._waiting + top:
             return None
         return self._believed()
+
+    def _muted(self, fits: np.ndarray, scores: np.ndarray, paths: list[Path]) -> np.ndarray:
+        """Fits while nothing moves: of a token with a mistake that is not told, at most that of the
+        best one without."""
+        alive = np.flatnonzero(scores > -np.inf)
+        mistaken = [state for state in alive if self._is_mistaken(paths[state])]
+        rightly = np.setdiff1d(alive, mistaken)
+        if not mistaken or not len(rightly):
+            return fits
+        fits = fits.copy()
+        fits[mistaken] = np.minimum(fits[mistaken], fits[rightly[scores[rightly].argmax()]])
+        return fits
+
+    def _is_mistaken(self, path: Path) -> bool:
+        """Whether a step of this path that is not told is out of order."""
+        steps = _steps(path)
+        return any(
+            steps[number] not in self._language.allowed(steps[:number])
+            for number in range(len(self._told), len(steps))
+        )
 
     def _moved(self, time_s: float) -> tuple[np.ndarray, list[Path], np.ndarray]:
         """Scores, paths and latest beginnings after a transition, before the latent counts."""

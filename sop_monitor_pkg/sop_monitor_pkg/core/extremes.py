@@ -6,10 +6,10 @@ import numpy as np
 
 from sop_monitor_pkg.core.cycle import Cycle
 from sop_monitor_pkg.core.events import StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.follower import Seen
 from sop_monitor_pkg.core.normal import SCORES, Extremes
 from sop_monitor_pkg.core.order_watch import OrderWatch
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.scores import Seen
 
 
 class ExtremesWatch:

@@ -7,71 +7,30 @@ score has its scale and all have one threshold, from clean cycles (see `conforma
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from sop_monitor_pkg.core.decoder import Belief, Decoder
-from sop_monitor_pkg.core.events import SECOND_NS, Event, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.events import SECOND_NS, StepBegun, StepEnded, Suspicion
 from sop_monitor_pkg.core.evidence import Evidence
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.label_watch import LabelWatch
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
+from sop_monitor_pkg.core.place_faults import PLACE_SCORES, PlaceFaults
 from sop_monitor_pkg.core.place_watch import PlaceWatch
-from sop_monitor_pkg.core.places import Misplaced
 from sop_monitor_pkg.core.procedure import CheckKind, Procedure
 from sop_monitor_pkg.core.resting import ActionWatch
+from sop_monitor_pkg.core.scores import Outlook, Score, Seen
 from sop_monitor_pkg.core.sightings import Sighting
 from sop_monitor_pkg.core.speeds import SpeedWatch
 from sop_monitor_pkg.core.surfaces import SurfaceWatch
 
-_PLACES = {
-    Kind.DROPPED_PART: "dropped",
-    Kind.WRONG_PART: "swapped",
-    Kind.FOREIGN_OBJECT: "foreign",
-}
 _CHANCES = 3  # answers of the probe that are averaged
-_RISKY = 0.5  # so likely a step out of order, it has put together what never is at this time
 _LOOKS = 3  # for a part, before it is missing
 _MAYBE = 0.5  # how sure that is: the eyes may take it for something else
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number on how unusual something is, with the alarm that it would be."""
-
-    name: str  # of the scale; see normal.SCORES
-    value: float
-    kind: Kind
-    step: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What is likely to come: the next step with its probability, as the probe anticipates it, and
-    the risk that one has begun which the procedure does not allow now, 0..1: what the decoder
-    holds likely, and not yet certain enough to tell."""
-
-    next_step: str
-    probability: float
-    risk: float
-
-
-@dataclass
-class Seen:
-    """What one latent or sighting brought: events of the order, scores, and the outlook; `looked`:
-    names of the scores that it can say something about, above 0 or not."""
-
-    events: list[Event] = field(default_factory=list)
-    scores: list[Score] = field(default_factory=list)
-    looked: set[str] = field(default_factory=set)
-    outlook: Outlook | None = None
 
 
 class CycleFollower:
@@ -106,6 +65,7 @@ class CycleFollower:
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
         self._risk = 0.0  # see Outlook
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
+        self._faults = PlaceFaults(procedure, normal.places.classes)
         self._surfaces, self._labels = SurfaceWatch(), LabelWatch(procedure)
         self._moved_s: float | None = None
         # Parts that were seen, and when.
@@ -156,7 +116,8 @@ class CycleFollower:
         feature = np.concatenate([latent, self._evidence.change])
         point = normal.appearance.project(feature[None])[0]
         waiting = max([self._evidence.waiting, *fits[self._last]])
-        belief = self._decoder.step(fits, time_s, waiting)
+        still = self._motion() <= normal.still and self._actions.moved_s < time_s
+        belief = self._decoder.step(fits, time_s, waiting, still)
         self.belief = belief
         seen = Seen()
         if belief is None:
@@ -306,6 +267,7 @@ class CycleFollower:
         if running is None:
             return seen
         name = self._steps[running]
+        done = [step for step, _ in self.told]
         near = {running, *(step for step, _ in self._told[-2:-1])}
         first = [self._procedure.opening] if self._procedure.opening else []
         if self.is_over:
@@ -316,50 +278,14 @@ class CycleFollower:
         if self.belief is not None:
             near |= {step for step, _ in self.belief.path[len(self._told) :]}  # begun, not told yet
             if self.belief.state % STATES_PER_STEP >= PHASES - 1:  # the next may have begun
-                done = [step for step, _ in self.told]
                 near |= {self._steps.index(s.name) for s in self._procedure.next_steps(done)}
-        told: set[Kind] = set()
         if sighting.parts is not None:
-            seen.looked |= set(_PLACES.values())
-        for item in self._places.take(sighting, sorted(near), self._stopped_s):
-            kind = self._kind_of(item)
-            if kind is None or kind in told:
-                continue
-            if kind is Kind.DROPPED_PART and item.covered and self._risk > _RISKY:
-                continue
-            told.add(kind)
-            seen.scores.append(self._of_place(item, kind, name))
+            seen.looked |= set(PLACE_SCORES.values())
+        items = self._places.take(sighting, sorted(near), self._stopped_s)
+        seen.scores += self._faults.scores(items, done, self._risk)
         self._inspect(sighting, name, seen)
         self._read(sighting, seen)
         return seen
-
-    def _kind_of(self, item: Misplaced) -> Kind | None:
-        """What a thing out of place means; None: nothing, since hands and tools go anywhere."""
-        if any(name in self._procedure.parts for name in item.names):
-            # Two classes that only differ in size have names that only differ in digits.
-            plain = [re.sub(r"\d+", "#", text) for text in (item.names[0], item.belongs)]
-            return Kind.WRONG_PART if plain[0] == plain[1] else Kind.DROPPED_PART
-        usual = self._normal.places.classes
-        return None if any(name in usual for name in item.names) else Kind.FOREIGN_OBJECT
-
-    def _of_place(self, item: Misplaced, kind: Kind, step: str) -> Score:
-        """The score of a thing out of place. What is on the piece once too often was not dropped:
-        the step that takes it was done again."""
-        where = f"{item.name} where it never is in a correct cycle"
-        if kind is Kind.WRONG_PART:
-            where = f"{item.name} in the place of {item.belongs}"
-            return Score(_PLACES[kind], item.weight, kind, step, where)
-        if kind is Kind.FOREIGN_OBJECT:
-            return Score(_PLACES[kind], item.sure_s, kind, step, where)
-        if item.again:
-            step = self._taking(item.names) or step
-            return Score(_PLACES[kind], item.dropped, Kind.REPEATED, step, f"one more {where}")
-        return Score(_PLACES[kind], item.dropped, kind, step, where)
-
-    def _taking(self, parts: Sequence[str]) -> str:
-        """The step that takes one of these parts; empty: none does."""
-        steps = (step.name for step in self._procedure.steps if set(step.parts) & set(parts))
-        return next(steps, "")
 
     def _inspect(self, sighting: Sighting, step: str, seen: Seen) -> None:
         """How defective surfaces look; a piece that lies astray does so as nobody has learned."""

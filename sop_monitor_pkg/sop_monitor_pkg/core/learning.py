@@ -12,11 +12,12 @@ from sop_monitor_pkg.core import anticipation, appearance, conformal, places, sc
 from sop_monitor_pkg.core.decoder import Decoder
 from sop_monitor_pkg.core.evidence import Evidence, changes, settled
 from sop_monitor_pkg.core.extremes import ExtremesWatch
-from sop_monitor_pkg.core.follower import CycleFollower, Seen
+from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.normal import Extremes, Normal
 from sop_monitor_pkg.core.order_language import OrderLanguage
 from sop_monitor_pkg.core.phases import NO_STATE, PHASES, STATES_PER_STEP, Segment, states_of
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.scores import Seen
 from sop_monitor_pkg.core.sightings import Sighting
 
 RATE_HZ = 5.0

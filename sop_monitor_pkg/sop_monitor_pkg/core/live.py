@@ -11,9 +11,10 @@ import numpy as np
 from sop_monitor_pkg.core.answers import Answers
 from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, CycleLost, Event, StepBegun
 from sop_monitor_pkg.core.extremes import ExtremesWatch
-from sop_monitor_pkg.core.follower import CycleFollower, Outlook, Seen
+from sop_monitor_pkg.core.follower import CycleFollower
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.scores import Outlook, Seen
 from sop_monitor_pkg.core.sightings import Sighting
 from sop_monitor_pkg.core.suspicions import SuspicionWatch
 

@@ -68,6 +68,10 @@ class _Known:
         while self.sure[0][0] <= time_s - _SURE_S + 1e-6:
             self.sure.popleft()
 
+    def fell(self, time_s: float, rests_s: float) -> bool:
+        """Whether it came by itself to where it has been at rest for so long."""
+        return self.alone_s >= time_s - rests_s - _STOPS_S
+
     @property
     def sure_s(self) -> float:
         return sum(seconds for _, seconds in self.sure)
@@ -129,7 +133,7 @@ class PlaceWatch:
                     sure_s=self._known[part.track].sure_s,
                     covered=any(covers(other, part) for other in sighting.parts),
                     before=any(_same_place(part, other) for other in self._before),
-                    fell=self._known[part.track].alone_s >= sighting.time_s - rests_s - 1e-6,
+                    fell=self._known[part.track].fell(sighting.time_s, rests_s),
                     held=sighting.time_s < self._known[part.track].held_s
                     or self._came_along((part, rests_s), seen, sighting.time_s)
                     or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
@@ -201,7 +205,7 @@ class PlaceWatch:
             near = [holder_s for holder, holder_s in holding if meet(holder.box, part.box)]
             if moved and min(near, default=0.0) > 0.0:
                 known.alone_s = time_s
-            if known.alone_s < time_s - rests_s - 1e-6:
+            if not known.fell(time_s, rests_s):
                 others.append((part, rests_s))
         while holding:  # what is held holds what stands on it
             found = [item for item in others if any(_holds(one, item) for one in holding)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sop_monitor_pkg.core.events import SECOND_NS, Event, Suspicion
-from sop_monitor_pkg.core.follower import Score, Seen
 from sop_monitor_pkg.core.kinds import Kind
 from sop_monitor_pkg.core.normal import Normal
+from sop_monitor_pkg.core.scores import Score, Seen
 
 LASTS_S = 1.0
 """A score is one of the last second or so, and what it is of may be hidden next by a hand: beyond

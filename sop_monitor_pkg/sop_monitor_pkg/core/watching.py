@@ -10,12 +10,12 @@ from pathlib import Path
 from sop_monitor_pkg.core.alarm_book import AlarmBook, AlarmRules, Change
 from sop_monitor_pkg.core.alarm_table import Alarm
 from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, StepBegun
-from sop_monitor_pkg.core.follower import Seen
 from sop_monitor_pkg.core.journal import Journal
 from sop_monitor_pkg.core.learning import Example, play
 from sop_monitor_pkg.core.monitor import Monitor
 from sop_monitor_pkg.core.normal import Normal
 from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.scores import Seen
 from sop_monitor_pkg.core.suspicions import SuspicionWatch
 
 
