@@ -93,6 +93,17 @@ def test_a_part_that_moves_while_the_hand_over_it_does_not_has_fallen(hand_too, 
     assert item.dropped == (2.0 * item.weight if falls else 0.0)
 
 
+@pytest.mark.parametrize("place, rests_s", [((0.3, 0.8), 3.8), ((0.7, 0.4), 1.8)])
+def test_what_lies_where_nothing_does_has_lain_there_whatever_it_seemed(place, rests_s):
+    boxes = np.array([part("", 0, 0.5, 0.2).box, part("", 0, 0.7, 0.4).box], np.float32)
+    known_places = places.Places(("nut_m3", "nut_m4"), boxes, np.zeros(2, int), np.arange(2))
+    watch_ = PlaceWatch(known_places, ["nut_m3", "nut_m4"])
+    for time_s in np.arange(0.0, 4.0, 0.2):
+        name = "nut_m4" if time_s < 1.9 else "nut_m3"
+        (item,) = watch_.take(Sighting(float(time_s), (part(name, 1, *place),)), [0]) or [None]
+    assert (item.names, item.rests_s) == (("nut_m3",), pytest.approx(rests_s))
+
+
 @pytest.mark.parametrize("count, sure, kept", [(1, 0.5, False), (1, 0.8, True), (2, 0.5, True)])
 def test_what_is_one_more_than_there_are_must_be_seen_as_surely(count, sure, kept):
     """A pattern of the table that is taken for a nut, a nut too many, and one of two nuts."""

@@ -9,8 +9,10 @@ tool that came to rest at the same time is held, and so is what stands on it. A 
 to rest later than the hand that lost it, or away from it, or moves while the hand does not. A hand
 or tool that the eyes lose may hold what stopped when everything did, until something moves.
 
-What a hand or tool half hides may still be what it seemed before. What was there when the cycle
-began, and what the detector takes for a part there, has not been dropped in it.
+What a hand or tool half hides may still be what it seemed before. What seems one class and then
+another has been at rest as neither; where neither ever lies, it has lain there all the same. What
+was there when the cycle began, and what the detector takes for a part there, has not been dropped
+in it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from sop_monitor_pkg.core.resting import RestWatch
 from sop_monitor_pkg.core.scene import covers, meet
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 
+_ANY = "thing"  # of whatever class
 LASTING_S = 0.5  # as long as a part must be out of place
 # A hand that holds a part came to rest at most so much later, or earlier, than the part.
 _LATER_S, _EARLIER_S = 0.3, 0.2
@@ -45,6 +48,7 @@ class _Known:
     Attributes:
         first_s: when it was seen first. held_s: until when it counts as held.
         came_s: since when it rests on what it came along with.
+        astray_s: since when it has lain where nothing ever does that it seemed to be.
         where: its centre when it was seen last. alone_s: when it moved though no hand or tool did
             that its box meets.
         whole: the classes it seemed to be when nothing hid it.
@@ -54,6 +58,7 @@ class _Known:
     first_s: float = np.inf
     held_s: float = -np.inf
     came_s: float = -np.inf
+    astray_s: float = np.inf
     where: tuple[float, float] | None = None
     alone_s: float = -np.inf
     whole: tuple[str, ...] = ()
@@ -67,6 +72,12 @@ class _Known:
         self.sure.append((time_s, confidence**2 * elapsed_s))
         while self.sure[0][0] <= time_s - _SURE_S + 1e-6:
             self.sure.popleft()
+
+    def lies(self, time_s: float, rests_s: float, astray: bool) -> float:
+        """For how long it has lain there, counted as one of its class or, where none ever lies,
+        as any. `rests_s`: as what it seems now."""
+        self.astray_s = min(self.astray_s, time_s - rests_s) if astray else np.inf
+        return max(rests_s, time_s - self.astray_s)
 
     def fell(self, time_s: float, rests_s: float) -> bool:
         """Whether it came by itself to where it has been at rest for so long."""
@@ -87,7 +98,7 @@ class PlaceWatch:
         """Classes of hands and tools."""
         self.astray: set[str] = set()
         """Of parts that lie, or are held still, where they never are, in the last sighting."""
-        self._rests = RestWatch()
+        self._rests, self._stays = RestWatch(), RestWatch()  # as what it seems, and as any thing
         self._last_s = np.inf
         self._began_s = np.inf
         self._before: list[SeenPart] = []
@@ -107,7 +118,10 @@ class PlaceWatch:
         nothing has moved in the picture at all."""
         if sighting.parts is None:
             return []
-        seen = self._rests.take(self._told_apart(sighting.parts), sighting.time_s)
+        parts = [part for part in self._told_apart(sighting.parts) if part.names]
+        seen = self._rests.take(parts, sighting.time_s)
+        things = [replace(part, name=_ANY, candidates=()) for part in parts]
+        stays = self._stays.take(things, sighting.time_s)
         sure = {part.track for part in self._places.surest(sighting.parts)}
         elapsed_s = np.clip(sighting.time_s - self._last_s, 0.0, LASTING_S)
         self._last_s = sighting.time_s
@@ -117,31 +131,27 @@ class PlaceWatch:
             known.look(sighting.time_s, part.confidence, elapsed_s, rests_s > 0.0)
         holders = {part.name for part, _ in seen} & self.holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
-        self._hold(seen, sighting.time_s)
-        lying = [
-            (part, rests_s, self._places.misplaced(part, steps))
-            for part, rests_s in seen
-            if rests_s > 0.0 and part.track in sure
-        ]
-        self.astray = {n for part, _, item in lying if item.distance >= SAME for n in part.names}
-        found = [
-            (
-                part,
-                replace(
-                    item,
-                    rests_s=rests_s,
-                    sure_s=self._known[part.track].sure_s,
-                    covered=any(covers(other, part) for other in sighting.parts),
-                    before=any(_same_place(part, other) for other in self._before),
-                    fell=self._known[part.track].fell(sighting.time_s, rests_s),
-                    held=sighting.time_s < self._known[part.track].held_s
-                    or self._came_along((part, rests_s), seen, sighting.time_s)
-                    or self._unseen_holds(sighting.time_s, rests_s, stopped_s),
-                ),
-            )
-            for part, rests_s, item in lying
-            if rests_s >= LASTING_S
-        ]
+        still = [(part, stays_s) for (part, _), (_, stays_s) in zip(seen, stays, strict=True)]
+        self._hold(still, sighting.time_s)
+        self.astray = set()
+        found = []
+        for (part, rests_s), (_, stays_s) in zip(seen, still):
+            known = self._known[part.track]
+            if stays_s == 0.0 or part.track not in sure:
+                known.astray_s = np.inf
+                continue
+            item = self._places.misplaced(part, steps)
+            if item.distance >= SAME:
+                self.astray.update(part.names)
+            astray = item.distance >= SAME and not item.belongs
+            rests_s = known.lies(sighting.time_s, rests_s, astray)
+            if rests_s >= LASTING_S:
+                held = self._is_held((part, stays_s), still, sighting.time_s, stopped_s)
+                fell = known.fell(sighting.time_s, stays_s)
+                covered = any(covers(other, part) for other in sighting.parts)
+                before = any(_same_place(part, other) for other in self._before)
+                item = replace(item, rests_s=rests_s, sure_s=known.sure_s, covered=covered)
+                found.append((part, replace(item, before=before, fell=fell, held=held)))
         rightly = [part for part, item in found if item.distance < SAME]
         under = [part for part in sighting.parts if part.name not in self.holders]
         items = [
@@ -149,6 +159,21 @@ class PlaceWatch:
             for part, item in found
         ]
         return sorted(items, key=lambda item: (-item.weight, -item.sure_s))
+
+    def _is_held(
+        self,
+        item: tuple[SeenPart, float],
+        others: Sequence[tuple[SeenPart, float]],
+        time_s: float,
+        stopped_s: float,
+    ) -> bool:
+        """Whether somebody holds a part, or may, by times at rest [s]; see `take`."""
+        part, stays_s = item
+        return (
+            time_s < self._known[part.track].held_s
+            or self._came_along(item, others, time_s)
+            or self._unseen_holds(time_s, stays_s, stopped_s)
+        )
 
     def _unseen_holds(self, time_s: float, rests_s: float, stopped_s: float) -> bool:
         """Whether a part may be in a hand or tool that is not seen: it was seen before the part
@@ -178,8 +203,8 @@ class PlaceWatch:
 
     def _told_apart(self, parts: Sequence[SeenPart]) -> list[SeenPart]:
         """With fewer candidates where a part's size says more than the detector, and with what it
-        seemed before where a hand or tool may hide half of it. Before anything else: what seems
-        one class and then another has not been at rest as either."""
+        seemed before where a hand or tool may hide half of it. Before anything else: what it seems
+        decides how long it has been at rest."""
         holders = [part for part in parts if part.name in self.holders]
         found = []
         for part in parts:
