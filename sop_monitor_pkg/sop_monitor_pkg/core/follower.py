@@ -116,7 +116,7 @@ class CycleFollower:
         feature = np.concatenate([latent, self._evidence.change])
         point = normal.appearance.project(feature[None])[0]
         waiting = max([self._evidence.waiting, *fits[self._last]])
-        still = self._motion() <= normal.still and self._actions.moved_s < time_s
+        still = not self._changes() and self._actions.moved_s < time_s
         belief = self._decoder.step(fits, time_s, waiting, still)
         self.belief = belief
         seen = Seen()
@@ -198,7 +198,7 @@ class CycleFollower:
         if deviation > 0.0:
             reason = f"'{title}' has taken {time_s - begin_s:.1f} s, far more than usual"
             seen.scores.append(Score("slow", deviation, Kind.TOO_SLOW, name, reason))
-        if self._moved_s is None or self._motion() > self._normal.still:
+        if self._moved_s is None or self._changes():
             self._moved_s = time_s
         if self._procedure.by_name[name].labels:
             return  # a label is held still to be read: that is the work
@@ -216,9 +216,10 @@ class CycleFollower:
         """Of this cycle so far; see `Tempo.pace`."""
         return self._normal.tempo.pace(self._lengths)
 
-    def _motion(self) -> float:
-        """How much the latent has changed over the last `motion_s`, root mean square."""
-        return float(np.sqrt(np.mean(self._evidence.change**2)))
+    def _changes(self) -> bool:
+        """Whether the latent has changed over the last `motion_s`: more than a still picture's
+        does, root mean square."""
+        return bool(np.sqrt(np.mean(self._evidence.change**2)) > self._normal.still)
 
     def _look_ahead(self, belief: Belief, seen: Seen) -> None:
         """The mean of the last few answers of the probe, and the decoder's doubts."""

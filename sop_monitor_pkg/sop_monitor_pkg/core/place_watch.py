@@ -28,7 +28,6 @@ from sop_monitor_pkg.core.resting import RestWatch
 from sop_monitor_pkg.core.scene import covers, meet
 from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
 
-_ANY = "thing"  # of whatever class
 LASTING_S = 0.5  # as long as a part must be out of place
 # A hand that holds a part came to rest at most so much later, or earlier, than the part.
 _LATER_S, _EARLIER_S = 0.3, 0.2
@@ -98,7 +97,7 @@ class PlaceWatch:
         """Classes of hands and tools."""
         self.astray: set[str] = set()
         """Of parts that lie, or are held still, where they never are, in the last sighting."""
-        self._rests, self._stays = RestWatch(), RestWatch()  # as what it seems, and as any thing
+        self._rests, self._stays = RestWatch(), RestWatch(by_class=False)
         self._last_s = np.inf
         self._began_s = np.inf
         self._before: list[SeenPart] = []
@@ -118,10 +117,9 @@ class PlaceWatch:
         nothing has moved in the picture at all."""
         if sighting.parts is None:
             return []
-        parts = [part for part in self._told_apart(sighting.parts) if part.names]
+        parts = self._told_apart(sighting.parts)
         seen = self._rests.take(parts, sighting.time_s)
-        things = [replace(part, name=_ANY, candidates=()) for part in parts]
-        stays = self._stays.take(things, sighting.time_s)
+        still = self._stays.take(parts, sighting.time_s)
         sure = {part.track for part in self._places.surest(sighting.parts)}
         elapsed_s = np.clip(sighting.time_s - self._last_s, 0.0, LASTING_S)
         self._last_s = sighting.time_s
@@ -131,11 +129,10 @@ class PlaceWatch:
             known.look(sighting.time_s, part.confidence, elapsed_s, rests_s > 0.0)
         holders = {part.name for part, _ in seen} & self.holders
         self._seen_s |= dict.fromkeys(holders, sighting.time_s)
-        still = [(part, stays_s) for (part, _), (_, stays_s) in zip(seen, stays, strict=True)]
         self._hold(still, sighting.time_s)
         self.astray = set()
         found = []
-        for (part, rests_s), (_, stays_s) in zip(seen, still):
+        for (part, rests_s), (_, stays_s) in zip(seen, still, strict=True):
             known = self._known[part.track]
             if stays_s == 0.0 or part.track not in sure:
                 known.astray_s = np.inf

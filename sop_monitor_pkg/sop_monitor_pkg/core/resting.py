@@ -17,7 +17,9 @@ _ACTS = 0.008  # picture widths that a side of a box moves; boxes of still thing
 class RestWatch:
     """Follows tracks from sighting to sighting."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_class: bool = True):
+        """`by_class`: what seems one class and then another has not been at rest as either."""
+        self._by_class = by_class
         self._since: dict[int, tuple[float, SeenPart, float]] = {}  # begun, where, seen last
 
     def take(self, parts: Sequence[SeenPart], time_s: float) -> list[tuple[SeenPart, float]]:
@@ -31,7 +33,8 @@ class RestWatch:
             begun_s, where, last_s = since.get(part.track, (time_s, part, time_s))
             moved = np.hypot(*np.subtract(part.centre, where.centre)) > _STILL
             glimpsed = last_s == begun_s and time_s - last_s > _GLIMPSE_S
-            if moved or glimpsed or not set(part.names) & set(where.names):
+            another = self._by_class and not set(part.names) & set(where.names)
+            if moved or glimpsed or another:
                 begun_s, where = time_s, part
             elif last_s == begun_s:
                 where = part  # the first sighting at a place may show the last of its motion
