@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -65,3 +66,23 @@ def test_up_finds_the_launch_files_by_name(tmp_path: Path, file: str) -> None:
     result = run("up", file, "--show-args", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "device" in result.stdout and "composed" in result.stdout
+
+
+def test_a_disk_without_room_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    clone, tools = tmp_path / "clone", tmp_path / "tools"
+    (clone / "ros2_ws/src").mkdir(parents=True)
+    for name in ("run", "requirements.txt", "constraints.txt"):
+        shutil.copy(RUN.parent / name, clone)
+    tools.mkdir()
+    (tools / "df").write_text("#!/bin/sh\necho head\necho disk 9999999 7000000 2999999 70% /\n")
+    (tools / "df").chmod(0o755)
+    result = subprocess.run(
+        [str(clone / "run"), "setup"],
+        env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert "2 GB free" in result.stderr and "free some" in result.stderr
+    assert not (clone / ".venv").exists()

@@ -9,6 +9,7 @@ import typer
 
 from sop_monitor_pkg import learn_command
 from sop_monitor_pkg.core import journal, procedure_file
+from sop_monitor_pkg.core.examples import find_procedure
 from sop_monitor_pkg.core.procedure import Procedure
 from sop_monitor_pkg.core.procedure_file import ProcedureError
 
@@ -24,21 +25,27 @@ def _sop() -> None:
 
 
 @app.command()
-def check(file: Path = typer.Argument(help="procedure file (YAML)")) -> None:
+def check(
+    procedure: str = typer.Argument(help="procedure file (YAML), or the name of an example"),
+) -> None:
     """Say what is wrong with a procedure file, or how it is understood."""
     try:
-        procedure, problems = procedure_file.check(procedure_file.read_text(file))
+        file = find_procedure(procedure)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(str(error)) from error
+    try:
+        rules, problems = procedure_file.check(procedure_file.read_text(file))
     except ProcedureError as error:
-        procedure, problems = None, error.problems
+        rules, problems = None, error.problems
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
     for problem in problems:
         print(f"{file}: {problem}")
-    if procedure is None:
+    if rules is None:
         wrong = sum(not problem.warning for problem in problems)
         print(f"{file}: {wrong} to mend")
         raise typer.Exit(1)
-    print(describe(procedure))
+    print(describe(rules))
 
 
 @app.command()
