@@ -122,6 +122,21 @@ def test_a_stream_of_cycles_is_scored_by_the_cycle_that_is_shown():
             assert found.begin_s == pytest.approx(truth.begin_s, abs=late_s)
 
 
+def test_what_lies_there_before_the_first_step_is_told_is_one_alarm_and_of_that_cycle():
+    procedure = small_work.procedure()
+    normal = learn(procedure, small_work.cycles(24), "random", 1)
+    examples = [small_work.cycle(seed=60 + i) for i in range(3)]
+    wrong = [  # a nut lies where another size belongs
+        replace(s, parts=(s.parts[0], part("nut_m4", 2, *small_work.PLACES["put"])))
+        for s in examples[1].sightings
+    ]
+    examples[1] = replace(examples[1], sightings=tuple(wrong))
+    followed = stream(procedure, normal, examples)
+    assert [[a.kinds[0][0] for a in cycle.alarms] for cycle in followed] == [[], ["wrong_part"], []]
+    (alarm,) = followed[1].alarms
+    assert 0.0 < alarm.raised_s < followed[1].told_s[0]
+
+
 def test_tracks_go_on_from_cycle_to_cycle_where_a_part_lies_as_one_did():
     def seen(*parts):
         latents, times = np.zeros((1, 1), np.float32), np.zeros(1)

@@ -468,9 +468,11 @@ class AnyDay(RuleBasedStateMachine):
             else:
                 book.return_to_service(condition, "Ana", now_ns)
 
-    @rule()
-    def end_cycle(self):
-        self.bench.book.end_cycle(self.bench.now_ns, {})
+    @rule(complete_s=st.sampled_from([None, 0.0, 2.0]))
+    def end_cycle(self, complete_s):
+        now_ns = self.bench.now_ns
+        since_ns = None if complete_s is None else now_ns - round(complete_s * SECOND_NS)
+        self.bench.book.end_cycle(now_ns, {}, since_ns)
 
     @rule()
     def restart(self):

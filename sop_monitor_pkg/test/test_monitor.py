@@ -112,6 +112,46 @@ def test_an_optional_step_too_late_is_out_of_order(work):
     assert work.alarms() == [("wrong_order", "clean_base")]
 
 
+def sees(work, kind, step, reason="screw_m3 where screw_m4 belongs", seconds=0.5):
+    for _ in range(round(seconds * 10)):
+        work.monitor.take(Suspicion(kind, work.now_ns, step, 0.9, reason), work.now_ns)
+        work.now_s += 0.1
+
+
+def test_what_lies_there_for_the_next_piece_is_one_alarm_and_of_that_piece(work):
+    work.do(*CLEAN)
+    sees(work, Kind.WRONG_PART, "hand_over")
+    work.finish()
+    assert work.states() == [(1, "cleared")]
+    work.monitor.take(StepBegun("pick_base", work.now_ns), work.now_ns)
+    sees(work, Kind.WRONG_PART, "pick_base")
+    assert work.states() == [(1, "unacknowledged")]
+    assert [alarm.cycle for alarm, _ in work.book.snapshot()] == [2]
+    work.restart()
+    assert [alarm.cycle for alarm, _ in work.book.snapshot()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("done", "kind", "reason", "idle_s"),
+    [
+        (CLEAN[:3], Kind.WRONG_PART, "screw_m3 where screw_m4 belongs", 0.0),  # was put in
+        (CLEAN, Kind.DEFECT, "base seems defective", 0.0),  # is of the piece
+        (CLEAN, Kind.WRONG_PART, "screw_m4 where screw_m3 belongs", 0.0),
+        (CLEAN, Kind.WRONG_PART, "screw_m3 where screw_m4 belongs", 20.0),
+    ],
+)
+def test_the_next_piece_has_alarms_of_its_own(work, done, kind, reason, idle_s):
+    work.do(*done)
+    sees(work, kind, done[-1], reason)
+    work.finish()
+    work.now_s += idle_s
+    work.monitor.take(StepBegun("pick_base", work.now_ns), work.now_ns)
+    again = reason if kind is Kind.DEFECT else "screw_m3 where screw_m4 belongs"
+    sees(work, kind, "pick_base", again)
+    of_this = [a.number for a, _ in work.book.snapshot() if a.kind is kind and a.cycle == 2]
+    assert work.alarms().count((str(kind), "pick_base")) == 1 and len(of_this) == 1
+
+
 def test_times_that_the_procedure_fixes_are_watched(folder):
     text = "procedure: p\nsteps:\n  - {step: glue, takes_s: [2, 5]}\n  - {step: press}\n"
     procedure, _ = check(text)

@@ -142,7 +142,20 @@ class _Stream:
     def _note_alarms(self, now_s: float) -> None:
         cycle, start_s = self._cycles[self._current], self._starts_s[self._current]
         for change in self._changes:
-            if change.alarm is not None and change.entry.kind in ("raised", "reclassified"):
-                own = cycle.kinds.setdefault(change.alarm.number, [])
+            if change.alarm is None:
+                continue
+            number = change.alarm.number
+            if change.entry.kind in ("raised", "reclassified"):
+                own = cycle.kinds.setdefault(number, [])
                 own.append((str(change.alarm.kind), now_s - start_s))
+            elif change.entry.kind == "returned" and number not in cycle.kinds:
+                self._move(number, cycle, start_s)
         self._changes.clear()
+
+    def _move(self, number: int, to: Followed, start_s: float) -> None:
+        """The alarm came before its cycle was known to have begun."""
+        for cycle, began_s in zip(self._cycles, self._starts_s, strict=True):
+            if number in cycle.kinds:
+                own = cycle.kinds.pop(number)
+                to.kinds[number] = [(kind, at_s + began_s - start_s) for kind, at_s in own]
+                return

@@ -3,9 +3,10 @@
 A suspicion becomes an alarm when it has lasted for the on-delay. Suspicions with one root cause
 make one alarm: what is seen within the cause window of an open alarm of the same cycle is a
 consequence of it, and so is, until the cycle ends, a part that lies wrong after a mistake of the
-order. A cause comes before its symptoms and quality before process: when it turns out what was done
-wrong, or that the piece itself is bad, the alarm becomes about that. Every change is in the journal
-before it is published.
+order. What lies around and was seen when nothing was left to do is of the next cycle, if it is
+seen there, too. A cause comes before its symptoms and quality before process: when it turns out
+what was done wrong, or that the piece itself is bad, the alarm becomes about that. Every change is
+in the journal before it is published.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from sop_monitor_pkg.core.procedure import Procedure
 
 # Established by a single event: waiting would make them no surer, and the cycle may end meanwhile.
 _FACTS = frozenset({Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED, Kind.TOO_FAST, Kind.LABEL})
+
+# Things that may lie there for the next piece already; a defect is of the piece.
+_AROUND = frozenset({Kind.DROPPED_PART, Kind.WRONG_PART, Kind.FOREIGN_OBJECT})
 
 _SURE = 2 / 3  # of the follower's scores: half as much again as the threshold
 
@@ -85,6 +89,7 @@ class AlarmBook:
         self._suppressed: set[Fault] = set()
         self._ending: dict[int, int] = {}  # alarms whose cause is gone, and since when
         self._evidence_ns: dict[int, int] = {}
+        self._complete_ns: int | None = None  # since when nothing was left to do in the last cycle
         for entry in past:
             alarm = self.table.apply(entry)
             if alarm is not None:
@@ -110,17 +115,24 @@ class AlarmBook:
                 self._waiting[seen] = since_ns, replace(surer, stamp_ns=before.stamp_ns)
             self.tick(now_ns)
 
-    def end_cycle(self, now_ns: int, record: dict) -> None:
-        """The piece is gone, and with it every cause. `record` (plain JSON) goes to the journal.
+    def end_cycle(self, now_ns: int, record: dict, complete_ns: int | None = None) -> None:
+        """The piece is gone, and with it every cause.
 
         What is still within the on-delay was too short to be an alarm.
+
+        Args:
+            now_ns: the time.
+            record: plain JSON for the journal.
+            complete_ns: stamp since which nothing was left to do; None: something was.
         """
         with self._lock:
             for alarm in [a for a in self.table.alarms.values() if a.active]:
                 self._write("cleared", {"alarm": alarm.number, "why": "cycle ended"}, now_ns)
             for memory in (self._waiting, self._sources, self._suppressed, self._ending):
                 memory.clear()
-            self._evidence_ns.clear()
+            kept = self._evidence_ns.keys() & self.table.alarms.keys()
+            self._evidence_ns = {number: self._evidence_ns[number] for number in kept}
+            self._complete_ns = complete_ns
             body = {**record, "cycle": self.table.cycle + 1}
             self._write("cycle_ended", body, now_ns)
 
@@ -262,7 +274,8 @@ class AlarmBook:
         self._still_there(number, now_ns)
         if cause.fault == fault(kind, step, suspicion.reason):
             if not cause.active:
-                self._write("returned", {"alarm": number}, now_ns)
+                body = {"alarm": number, "cycle": self.table.cycle + 1}
+                self._write("returned", body, now_ns)
         elif _takes_over(suspicion, cause):
             self._write("reclassified", {"alarm": number, **about}, now_ns)
         else:
@@ -274,16 +287,19 @@ class AlarmBook:
         return number
 
     def _cause(self, suspicion: Suspicion, now_ns: int) -> Alarm | None:
-        """The open alarm of this cycle that the suspicion belongs to."""
+        """The open alarm of this cycle that the suspicion belongs to, or one that came early."""
         window_ns = round(self._rules.cause_window_s * SECOND_NS)
         kind, step = suspicion.kind, suspicion.step
         shelved = self.table.covered(kind, step, by=self.table.shelves)
-        alarms = [a for a in self.table.alarms.values() if a.cycle == self.table.cycle + 1]
         related = []
-        for alarm in alarms:
-            if alarm.fault == fault(kind, step, suspicion.reason):
-                return alarm
+        for alarm in self.table.alarms.values():
             recent = now_ns - self._evidence_ns.get(alarm.number, alarm.raised_ns) <= window_ns
+            of_this = alarm.cycle == self.table.cycle + 1
+            same = alarm.fault == fault(kind, step, suspicion.reason)
+            if same and (of_this or recent and self._came_early(alarm)):
+                return alarm
+            if not of_this:
+                continue
             if kind.is_quality and alarm.kind.is_quality:
                 # Two kinds of bad are two causes, if both are sure; the same kind in two steps is
                 # the same piece.
@@ -298,6 +314,16 @@ class AlarmBook:
                 related.append(alarm)
         return max(
             related, key=lambda a: self._evidence_ns.get(a.number, a.raised_ns), default=None
+        )
+
+    def _came_early(self, alarm: Alarm) -> bool:
+        """Whether it was raised in the cycle before, when it may have been of this one."""
+        since_ns = self._complete_ns
+        return (
+            alarm.cycle == self.table.cycle
+            and alarm.kind in _AROUND
+            and since_ns is not None
+            and alarm.seen_ns >= since_ns
         )
 
     def _over(self, kind: Kind, step: str, now_ns: int) -> None:

@@ -41,7 +41,7 @@ class Alarm:
     Attributes:
         number: of this alarm; counts up over the whole journal.
         kind, step: of what is taken for the cause.
-        cycle: number of the cycle it came in.
+        cycle: number of the cycle that it is about.
         score: how sure, 0..1, at its highest.
         reason: for people.
         seen_ns: stamp of what was seen first.
@@ -201,8 +201,10 @@ def _cleared(table: AlarmTable, entry: Entry) -> Alarm:
 
 
 def _returned(table: AlarmTable, entry: Entry) -> Alarm:
+    """Its cause is there again, or is one of the cycle that has begun since."""
     alarm = table.alarms[entry.body["alarm"]]
-    return _changed(table, alarm, entry, active=True, acknowledged_by="")
+    cycle = entry.body.get("cycle", alarm.cycle)  # older journals do not have it
+    return _changed(table, alarm, entry, active=True, acknowledged_by="", cycle=cycle)
 
 
 def _acknowledged(table: AlarmTable, entry: Entry) -> Alarm:

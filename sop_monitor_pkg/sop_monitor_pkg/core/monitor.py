@@ -161,8 +161,14 @@ class Monitor:
         if self._cycle.spans:
             self._suspect(self._watch.cycle_ended(self._cycle, event.stamp_ns), now_ns)
         partly = {"partly": True} if self._partly is not False else {}
-        self._book.end_cycle(now_ns, {**self._cycle.record(), **partly})
+        record = {**self._cycle.record(), **partly}
+        self._book.end_cycle(now_ns, record, self._complete_ns())
         self._cycle, self._partly = Cycle(), False
+
+    def _complete_ns(self) -> int | None:
+        """Since when nothing has been left to do but the last step; None: something is."""
+        over = self._procedure.may_end(self._cycle.steps)
+        return self._cycle.spans[-1].begun_ns if over else None
 
     def _lose(self, event: CycleLost, now_ns: int) -> None:
         """What is told next may be the rest of this cycle, or another one."""
