@@ -104,6 +104,18 @@ def test_many_scores_share_the_accepted_rate(known, cycles, accepted):
     assert np.mean(flagged) < 1.5 * accepted
 
 
+def test_more_clean_cycles_are_flagged_where_more_are_accepted():
+    usual = np.linspace(0.0, 0.7, 20)  # on their scales: none near the limit
+    found = [conformal.shared_threshold(usual, a) for a in (0.01, 0.05, 0.1, 0.2)]
+    assert found == pytest.approx([1.0, 1.0, 0.8, 0.64], abs=0.005)
+    some, many = np.append(usual, [0.9] * 3), np.append(usual, [0.9] * 6)
+    assert conformal.shared_threshold(some, 0.1) == found[2]  # by chance
+    assert conformal.shared_threshold(many, 0.1) == 0.9
+    assert conformal.shared_threshold(np.append(usual, 1.3), 0.05) == 1.3
+    misread = np.append(usual, [np.inf] * 6)
+    assert conformal.shared_threshold(misread, 0.1) >= found[2]
+
+
 def test_too_few_cycles_are_said_and_still_give_a_threshold():
     assert (conformal.needed(0.05), conformal.needed(0.01)) == (19, 99)
     assert conformal.threshold(np.array([1.0, 2.0]), 0.05) > 2.0

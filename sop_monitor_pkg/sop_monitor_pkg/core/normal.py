@@ -169,7 +169,7 @@ class Normal:
             answered=answered,
             accepted=accepted,
             scales=dict(zip(SCORES, scales)),
-            threshold=max(conformal.threshold(highest, accepted), 1.0),
+            threshold=conformal.shared_threshold(highest, accepted),
             risk_threshold=max(conformal.threshold(risks, accepted), EVEN),
             aside=aside,
         )
