@@ -113,7 +113,9 @@ def test_more_clean_cycles_are_flagged_where_more_are_accepted():
     assert conformal.shared_threshold(many, 0.1) == 0.9
     assert conformal.shared_threshold(np.append(usual, 1.3), 0.05) == 1.3
     misread = np.append(usual, [np.inf] * 6)
-    assert conformal.shared_threshold(misread, 0.1) >= found[2]
+    assert conformal.shared_threshold(misread, 0.1) == found[2]
+    with pytest.raises(ValueError, match="0 clean cycles"):
+        conformal.shared_threshold(np.array([]), 0.1)
 
 
 def test_too_few_cycles_are_said_and_still_give_a_threshold():

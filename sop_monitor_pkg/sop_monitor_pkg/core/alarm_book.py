@@ -31,9 +31,6 @@ from sop_monitor_pkg.core.procedure import Procedure
 # Established by a single event: waiting would make them no surer, and the cycle may end meanwhile.
 _FACTS = frozenset({Kind.WRONG_ORDER, Kind.SKIPPED, Kind.REPEATED, Kind.TOO_FAST, Kind.LABEL})
 
-# Things that may lie there for the next piece already; a defect is of the piece.
-_AROUND = frozenset({Kind.DROPPED_PART, Kind.WRONG_PART, Kind.FOREIGN_OBJECT})
-
 _SURE = 2 / 3  # of the follower's scores: half as much again as the threshold
 
 
@@ -317,14 +314,11 @@ class AlarmBook:
         )
 
     def _came_early(self, alarm: Alarm) -> bool:
-        """Whether it was raised in the cycle before, when it may have been of this one."""
+        """Whether it was raised in the cycle before, of what may have lain there for this one."""
         since_ns = self._complete_ns
-        return (
-            alarm.cycle == self.table.cycle
-            and alarm.kind in _AROUND
-            and since_ns is not None
-            and alarm.seen_ns >= since_ns
-        )
+        if since_ns is None or alarm.cycle != self.table.cycle or alarm.seen_ns < since_ns:
+            return False
+        return alarm.kind.is_of_things and alarm.kind is not Kind.DEFECT  # that is of the piece
 
     def _over(self, kind: Kind, step: str, now_ns: int) -> None:
         """A fault is no longer seen: its alarm ends when it was the last one."""

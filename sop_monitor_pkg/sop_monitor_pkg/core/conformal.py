@@ -68,11 +68,12 @@ def shared_threshold(levels: np.ndarray, accepted: float) -> float:
     it is the level that as many clean cycles usually exceed, unless these contradict: few of them
     say little about a rate, and the second highest of twenty is anything.
     """
+    found = threshold(levels, accepted)
     least = min(1.0, (ACCEPTED / accepted) ** _FALL)
     beyond = int((levels > least).sum())
     if least < 1.0 and binom.sf(beyond - 1, len(levels), accepted) > _BY_CHANCE:
         return least
-    return max(threshold(levels, accepted), least)
+    return max(found, least)
 
 
 @dataclass(frozen=True)
