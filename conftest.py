@@ -42,8 +42,8 @@ def _talks_to_ros(path: Path) -> bool:
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Folder of a world model with random weights: 64 px, 4x4 patches of width 24."""
     from transformers import VJEPA2Config, VJEPA2Model
-    from vjepa_world_model.checkpoints import save_world_model
-    from vjepa_world_model.predictor import ActionConditionedPredictor, PredictorConfig
+    from vjepa_world_model.model.predictor import ActionConditionedPredictor, PredictorConfig
+    from vjepa_world_model.weights.checkpoints import save_world_model
 
     torch.manual_seed(0)
     encoder = VJEPA2Model(

@@ -13,10 +13,10 @@ from benchmarks.plain_model import PlainModel
 from rich.console import Console
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from vjepa_world_model import memory
-from vjepa_world_model.checkpoints import SHIPPED, CheckpointError, load_world_model
-from vjepa_world_model.predictor import ActionConditionedPredictor, PredictorConfig
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.model.predictor import ActionConditionedPredictor, PredictorConfig
+from vjepa_world_model.model.world_model import WorldModel
+from vjepa_world_model.runtime import memory
+from vjepa_world_model.weights.checkpoints import SHIPPED, CheckpointError, load_world_model
 
 TIMEOUT_S = 120.0
 CPU = torch.device("cpu")

@@ -17,14 +17,14 @@ from benchmarks.perception import (
     _read,
     takes,
 )
-from perception_pkg.core.boxes import Found
-from perception_pkg.core.defects import DefectFinder
+from perception_pkg.commands.perceive import MODELS
+from perception_pkg.core.defects.finder import DefectFinder
+from perception_pkg.core.detection.boxes import Found
+from perception_pkg.core.detection.tracking import Part
 from perception_pkg.core.recordings import Frame
 from perception_pkg.core.regions import Region
-from perception_pkg.core.text_fusing import FusedText, TextFuser
-from perception_pkg.core.texts import TextReader
-from perception_pkg.core.tracking import Part
-from perception_pkg.perceive import MODELS
+from perception_pkg.core.text.fusing import FusedText, TextFuser
+from perception_pkg.core.text.reader import TextReader
 from vjepa_sim.core.station.station import Station
 
 CLASSES = ("screw_m3", "screw_m4")

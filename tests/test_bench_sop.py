@@ -18,9 +18,9 @@ from benchmarks.sop_scores import (
     pos,
 )
 from benchmarks.sop_stream import stream, tracked
-from sop_monitor_pkg.core.learning import Example, learn
-from sop_monitor_pkg.core.phases import Segment
-from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.normal.learning import Example, learn
+from sop_monitor_pkg.core.recognition.phases import Segment
+from sop_monitor_pkg.core.tracks.sightings import Sighting
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "sop_monitor_pkg" / "test"))
 import small_work  # noqa: E402

@@ -19,7 +19,7 @@ def test_the_simulated_arm_makes_the_moves_and_a_refusal_is_told(command, small_
     file, parameters = tmp_path / "calibration.json", tmp_path / "mpc.yaml"
     parameters.write_text(PATIENT)
     options = ("--out", file, "--model", small_model, "--mpc-params", parameters)
-    run = command("vjepa_bringup.calibrate", "--sim", "--camera-turn-deg", 20, *options)
+    run = command("vjepa_bringup.commands.calibrate", "--sim", "--camera-turn-deg", 20, *options)
     output, _ = run.communicate(timeout=TIMEOUT_S)
     assert run.returncode == 1, output
     assert "move 8 of 8" in output and "explaining the moves" in output
@@ -28,7 +28,7 @@ def test_the_simulated_arm_makes_the_moves_and_a_refusal_is_told(command, small_
 
 
 def test_without_a_planner_the_command_says_how_to_start_one(command):
-    run = command("vjepa_bringup.calibrate", "--namespace", "nobody")
+    run = command("vjepa_bringup.commands.calibrate", "--namespace", "nobody")
     output, _ = run.communicate(timeout=TIMEOUT_S)
     assert run.returncode == 1
     assert "without an MPC; start it with ./run up" in output and "Traceback" not in output

@@ -10,7 +10,7 @@ from PIL import Image
 from vjepa_bringup.xml_launcher import Launch
 
 LAUNCH_FILE = Path(__file__).parents[1] / "launch" / "sim_planner.launch.xml"
-GOAL = "vjepa_bringup.goal"
+GOAL = "vjepa_bringup.commands.goal"
 PATIENT = """
 /**/mpc:
   ros__parameters:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from node_kit.testing import ros  # noqa: F401 (a fixture)
-from sop_monitor_pkg.core import procedure_file
-from sop_monitor_pkg.core.examples import find_procedure
-from sop_monitor_pkg.core.learning import Example, learn
-from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.normal.learning import Example, learn
+from sop_monitor_pkg.core.procedure import file as procedure_file
+from sop_monitor_pkg.core.procedure.examples import find_procedure
+from sop_monitor_pkg.core.recognition.phases import Segment
 from vjepa_bringup.launch_file import declared_arguments
 from vjepa_bringup.xml_launcher import Launch
-from vjepa_world_model.stored import SHIPPED
+from vjepa_world_model.weights.stored import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import typer
-from vjepa_bringup import collect
+from vjepa_bringup.commands import collect
 from vjepa_sim.core.physics import PandaPhysics
 from vjepa_sim.core.scene import along_camera
-from vjepa_world_model.episodes import EpisodeFolder
+from vjepa_world_model.data.episodes import EpisodeFolder
 
 
 def test_the_same_seed_gives_the_same_episode():

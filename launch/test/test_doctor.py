@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 from typer.testing import CliRunner
-from vjepa_bringup import doctor, shared_memory
+from vjepa_bringup import shared_memory
+from vjepa_bringup.commands import doctor
 
 
 @pytest.fixture

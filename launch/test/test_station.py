@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from vjepa_bringup.station import app
+from vjepa_bringup.commands.station import app
 
 
 def refusal(*arguments: str) -> str:
@@ -47,7 +47,7 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
 def test_an_interrupted_recording_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [
-        *(sys.executable, "-m", "vjepa_bringup.station", "record", str(out)),
+        *(sys.executable, "-m", "vjepa_bringup.commands.station", "record", str(out)),
         *("--cycles", "5", "--seed", "4", "--fps", "1", "--faults", "wrong_part,dropped_part"),
     ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

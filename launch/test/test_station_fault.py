@@ -9,7 +9,7 @@ import sys
 import pytest
 from node_kit.testing import isolated_domain, ros  # noqa: F401 (a fixture)
 from typer.testing import CliRunner
-from vjepa_bringup.station import app
+from vjepa_bringup.commands.station import app
 from vjepa_sim.core.station.faults import KINDS
 from vjepa_sim.nodes.station_node import StationNode
 
@@ -17,7 +17,7 @@ from vjepa_sim.nodes.station_node import StationNode
 def start(*arguments: str) -> subprocess.Popen:
     isolated_domain()
     return subprocess.Popen(
-        [sys.executable, "-m", "vjepa_bringup.station", "fault", *arguments],
+        [sys.executable, "-m", "vjepa_bringup.commands.station", "fault", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

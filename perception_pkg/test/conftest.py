@@ -12,11 +12,11 @@ import pytest
 import torch
 from node_kit.testing import ros  # noqa: F401
 from onnx import TensorProto, helper, numpy_helper
-from perception_pkg.core import unet
-from perception_pkg.core.defect_config import DefectConfig
-from perception_pkg.core.detector import DetectorConfig
-from perception_pkg.core.size_rule import SizePair
-from vjepa_world_model.video import VideoWriter
+from perception_pkg.core.defects import unet
+from perception_pkg.core.defects.config import DefectConfig
+from perception_pkg.core.detection.detector import DetectorConfig
+from perception_pkg.core.detection.size_rule import SizePair
+from vjepa_world_model.data.video import VideoWriter
 
 CLASSES = ("screw_m3", "screw_m4", "base")
 PAIR = SizePair("screw_m3", "screw_m4", doubt=1.0)

@@ -10,7 +10,7 @@ from perception_pkg.nodes.action_node import ActionNode
 from sensor_msgs.msg import Image
 from transformers import VJEPA2Config, VJEPA2ForVideoClassification
 from vjepa_interfaces.msg import ActionLabels
-from vjepa_world_model.classifier import load_classifier
+from vjepa_world_model.model.classifier import load_classifier
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from perception_pkg.core.annotate import draw_parts
-from perception_pkg.core.tracking import Part
+from perception_pkg.core.detection.tracking import Part
 
 
 def part(track: int, x: int, y: int, size: int = 20) -> Part:

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from perception_pkg.core.defect_data import read_folder
+from perception_pkg.commands.label import label
+from perception_pkg.commands.perceive import perceive
+from perception_pkg.commands.train import defects, detector
+from perception_pkg.core.defects.data import read_folder
 from perception_pkg.core.recordings import Recording, RecordingError
-from perception_pkg.label import label
-from perception_pkg.perceive import perceive
-from perception_pkg.training import defects, detector
 from typer import Typer
 from typer.testing import CliRunner
-from vjepa_world_model.video import VideoReader
+from vjepa_world_model.data.video import VideoReader
 
 
 @pytest.fixture(scope="module")

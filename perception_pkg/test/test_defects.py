@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from perception_pkg.core import defect_training, unet
-from perception_pkg.core.defect_config import DefectConfig, normalise, resize, target_size
-from perception_pkg.core.defect_data import DefectDataError, folds, kinds_of, read_folder
-from perception_pkg.core.defect_metrics import DefectScores, auroc
-from perception_pkg.core.defects import DefectFinder, label
+from perception_pkg.core.defects import training as defect_training
+from perception_pkg.core.defects import unet
+from perception_pkg.core.defects.config import DefectConfig, normalise, resize, target_size
+from perception_pkg.core.defects.data import DefectDataError, folds, kinds_of, read_folder
+from perception_pkg.core.defects.finder import DefectFinder, label
+from perception_pkg.core.defects.metrics import DefectScores, auroc
 from perception_pkg.core.model_folder import ModelError
 from perception_pkg.core.regions import Region
 from vjepa_world_model.training.loop import RunError

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from perception_pkg.core import detector_training
-from perception_pkg.core.detector import DetectorConfig, OnnxDetector, letterbox
-from perception_pkg.core.detector_data import (
+from perception_pkg.core.detection import training as detector_training
+from perception_pkg.core.detection.data import (
     DetectorDataError,
     labelled,
     labels_of,
     read_description,
 )
+from perception_pkg.core.detection.detector import DetectorConfig, OnnxDetector, letterbox
 from perception_pkg.core.labels import to_yolo
 from perception_pkg.core.model_folder import ModelError
 from perception_pkg.core.recordings import Recording

@@ -3,13 +3,13 @@ saw."""
 
 import numpy as np
 import pytest
-from perception_pkg.core.boxes import overlaps
-from perception_pkg.core.defects import DefectFinder
-from perception_pkg.core.detector import OnnxDetector
+from perception_pkg.commands.perceive import MODELS
+from perception_pkg.core.defects.finder import DefectFinder
+from perception_pkg.core.detection.boxes import overlaps
+from perception_pkg.core.detection.detector import OnnxDetector
 from perception_pkg.core.labels import counts, crop_truth
 from perception_pkg.core.recordings import Frame
 from perception_pkg.core.regions import DEFECTS, layout_from
-from perception_pkg.perceive import MODELS
 from vjepa_sim.core.station.station import Station
 
 SEED, EVERY = 1000, 4

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import zxingcpp
 from perception_pkg.core.regions import Region
-from perception_pkg.core.text_fusing import TextFuser, vote
-from perception_pkg.core.texts import Reading, TextReader
+from perception_pkg.core.text.fusing import TextFuser, vote
+from perception_pkg.core.text.reader import Reading, TextReader
 
 LABEL = Region("label", (84, 54, 236, 116), "text", pattern="LOT-[0-9]{4}")
 SQUARE = np.array([(0, 0), (60, 0), (60, 12), (0, 12)], float)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from perception_pkg.core.boxes import Found, overlaps, suppress
-from perception_pkg.core.pauses import FORGET_S, forget_after
-from perception_pkg.core.size_rule import UNKNOWN, SizePair, fit, size_of
-from perception_pkg.core.tracking import Tracker
+from perception_pkg.core.detection.boxes import Found, overlaps, suppress
+from perception_pkg.core.detection.pauses import FORGET_S, forget_after
+from perception_pkg.core.detection.size_rule import UNKNOWN, SizePair, fit, size_of
+from perception_pkg.core.detection.tracking import Tracker
 
 CLASSES = ("m3", "m4", "base")
 PAIR = SizePair("m3", "m4", doubt=1.0)

@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from sop_monitor_pkg.core.alarm_book import AlarmBook, AlarmRules
-from sop_monitor_pkg.core.events import Suspicion
-from sop_monitor_pkg.core.journal import Journal, entries
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.procedure_file import load
+from sop_monitor_pkg.core.alarms.book import AlarmBook, AlarmRules
+from sop_monitor_pkg.core.alarms.journal import Journal, entries
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.following.events import Suspicion
+from sop_monitor_pkg.core.procedure.file import load
 
 
 def main(path: Path, procedure: Path) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from node_kit.testing import free_port, ros  # noqa: F401
-from sop_monitor_pkg.core.alarm_book import AlarmBook
-from sop_monitor_pkg.core.events import Suspicion
-from sop_monitor_pkg.core.journal import Journal
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.learning import learn
-from sop_monitor_pkg.core.normal import Normal
-from sop_monitor_pkg.core.procedure import Procedure
-from sop_monitor_pkg.core.procedure_file import load
+from sop_monitor_pkg.core.alarms.book import AlarmBook
+from sop_monitor_pkg.core.alarms.journal import Journal
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.following.events import Suspicion
+from sop_monitor_pkg.core.normal.learning import learn
+from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.procedure.file import load
+from sop_monitor_pkg.core.procedure.procedure import Procedure
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_work  # noqa: E402

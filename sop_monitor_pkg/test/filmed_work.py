@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from sop_monitor_pkg.commands import app
+from sop_monitor_pkg.commands.sop import app
 from typer.testing import CliRunner
-from vjepa_world_model.video import VideoWriter
+from vjepa_world_model.data.video import VideoWriter
 
 FPS = 10.0
 PLACES = {"take": (10, 10), "turn": (10, 84), "wipe": (60, 40), "put": (60, 84)}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.learning import RATE_HZ, Example
-from sop_monitor_pkg.core.normal import Normal
-from sop_monitor_pkg.core.phases import PHASES, Segment, states_of
-from sop_monitor_pkg.core.procedure import Procedure
-from sop_monitor_pkg.core.procedure_file import check
-from sop_monitor_pkg.core.sightings import SeenPart, Sighting
-from sop_monitor_pkg.core.watching import AlarmLine, StepLine, watch
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.following.watching import AlarmLine, StepLine, watch
+from sop_monitor_pkg.core.normal.learning import RATE_HZ, Example
+from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.procedure.file import check
+from sop_monitor_pkg.core.procedure.procedure import Procedure
+from sop_monitor_pkg.core.recognition.phases import PHASES, Segment, states_of
+from sop_monitor_pkg.core.tracks.sightings import SeenPart, Sighting
 
 TEXT = """
 procedure: small

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmError, AlarmRules
-from sop_monitor_pkg.core.alarm_table import AlarmState
-from sop_monitor_pkg.core.events import Suspicion
-from sop_monitor_pkg.core.journal import Journal, entries, verify
-from sop_monitor_pkg.core.kinds import Kind, Priority
-from sop_monitor_pkg.core.procedure_file import load
+from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmError, AlarmRules
+from sop_monitor_pkg.core.alarms.journal import Journal, entries, verify
+from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
+from sop_monitor_pkg.core.alarms.table import AlarmState
+from sop_monitor_pkg.core.following.events import Suspicion
+from sop_monitor_pkg.core.procedure.file import load
 
 STATION = load(Path(__file__).resolve().parents[1] / "config" / "procedures" / "station.yaml")
 RULES = AlarmRules(on_delay_s=1.0, off_delay_s=2.0, cause_window_s=10.0)

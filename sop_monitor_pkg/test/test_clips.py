@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from PIL import Image
-from sop_monitor_pkg.core import clips
-from sop_monitor_pkg.core.clips import ClipFolder, RecentPictures, step_clip, write_steps
-from sop_monitor_pkg.core.cycle_recordings import CycleRecording
-from sop_monitor_pkg.core.phases import Segment
-from vjepa_world_model.video import VideoWriter
+from sop_monitor_pkg.core.alarms import clips
+from sop_monitor_pkg.core.alarms.clips import ClipFolder, RecentPictures, step_clip, write_steps
+from sop_monitor_pkg.core.normal.recordings import CycleRecording
+from sop_monitor_pkg.core.recognition.phases import Segment
+from vjepa_world_model.data.video import VideoWriter
 
 SECOND_NS = 1_000_000_000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small_work import PROCEDURE, STEPS
-from sop_monitor_pkg.core.decoder import Decoder
-from sop_monitor_pkg.core.order_language import OrderLanguage
-from sop_monitor_pkg.core.phases import PHASES, STATES_PER_STEP
+from sop_monitor_pkg.core.recognition.decoder import Decoder
+from sop_monitor_pkg.core.recognition.order_language import OrderLanguage
+from sop_monitor_pkg.core.recognition.phases import PHASES, STATES_PER_STEP
 
 
 def test_mistakes_are_rare_and_what_is_allowed_is_not():

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import small_work
 from small_work import PROCEDURE, STEPS, cycle, part, raised, steps
-from sop_monitor_pkg.core import learning, places, scene
-from sop_monitor_pkg.core.events import StepBegun, Suspicion
-from sop_monitor_pkg.core.evidence import Evidence
-from sop_monitor_pkg.core.follower import CycleFollower
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.place_faults import PlaceFaults
-from sop_monitor_pkg.core.place_watch import PlaceWatch
-from sop_monitor_pkg.core.scores import Seen
-from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
-from sop_monitor_pkg.core.surfaces import SurfaceWatch
-from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, watch
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.checks.place_faults import PlaceFaults
+from sop_monitor_pkg.core.checks.place_watch import PlaceWatch
+from sop_monitor_pkg.core.checks.surfaces import SurfaceWatch
+from sop_monitor_pkg.core.following.events import StepBegun, Suspicion
+from sop_monitor_pkg.core.following.follower import CycleFollower
+from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.watching import AlarmLine, StepLine, WarningLine, watch
+from sop_monitor_pkg.core.normal import learning, places
+from sop_monitor_pkg.core.recognition.evidence import Evidence
+from sop_monitor_pkg.core.tracks import scene
+from sop_monitor_pkg.core.tracks.sightings import UNKNOWN, SeenPart, Sighting
 
 
 @pytest.mark.parametrize("order", [STEPS, ("take", "turn", "put")])

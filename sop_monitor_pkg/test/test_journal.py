@@ -7,7 +7,14 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sop_monitor_pkg.core.journal import GENESIS, Cursor, Journal, JournalError, entries, verify
+from sop_monitor_pkg.core.alarms.journal import (
+    GENESIS,
+    Cursor,
+    Journal,
+    JournalError,
+    entries,
+    verify,
+)
 from typer.testing import CliRunner
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -179,7 +186,7 @@ def test_a_receiver_goes_on_where_it_was(path):
 
 
 def test_the_command_says_whether_a_journal_is_sound(path):
-    from sop_monitor_pkg.commands import app
+    from sop_monitor_pkg.commands.sop import app
 
     last = list(entries(path))[-1]
     good = CliRunner().invoke(app, ["verify", str(path), "--anchor", f"5:{last.hash}"])

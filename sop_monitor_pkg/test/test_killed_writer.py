@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from sop_monitor_pkg.core.alarm_table import AlarmTable
-from sop_monitor_pkg.core.journal import entries, verify
+from sop_monitor_pkg.core.alarms.journal import entries, verify
+from sop_monitor_pkg.core.alarms.table import AlarmTable
 
 KILLS = 8
 STATION = Path(__file__).resolve().parents[1] / "config" / "procedures" / "station.yaml"

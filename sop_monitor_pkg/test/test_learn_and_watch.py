@@ -7,7 +7,7 @@ import json
 import pytest
 from filmed_work import film, run
 from small_work import STEPS
-from sop_monitor_pkg.core import cycle_store
+from sop_monitor_pkg.core.normal import store as cycle_store
 
 
 def test_a_correct_cycle_is_followed_and_a_wrong_one_raises_an_alarm(workshop, learned):

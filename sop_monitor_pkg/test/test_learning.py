@@ -8,11 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from small_work import PROCEDURE, STEPS, cycle, cycles, part, raised, steps
-from sop_monitor_pkg.core import conformal, cycle_store, learning, normal, sightings
-from sop_monitor_pkg.core.learning import LearningError, learn
-from sop_monitor_pkg.core.normal import LEAST, SCORES, Extremes, NormalError
-from sop_monitor_pkg.core.sightings import SightingError
-from sop_monitor_pkg.learn_command import report
+from sop_monitor_pkg.commands.learn import report
+from sop_monitor_pkg.core.normal import conformal, learning
+from sop_monitor_pkg.core.normal import model as normal
+from sop_monitor_pkg.core.normal import store as cycle_store
+from sop_monitor_pkg.core.normal.learning import LearningError, learn
+from sop_monitor_pkg.core.normal.model import LEAST, SCORES, Extremes, NormalError
+from sop_monitor_pkg.core.tracks import sightings
+from sop_monitor_pkg.core.tracks.sightings import SightingError
 
 
 def test_one_labelled_cycle_of_each_kind_is_enough(known):

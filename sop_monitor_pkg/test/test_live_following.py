@@ -7,11 +7,17 @@ from dataclasses import replace
 import pytest
 import small_work
 from small_work import PROCEDURE, STEPS, cycle, cycles, part
-from sop_monitor_pkg.core import normal
-from sop_monitor_pkg.core.events import CycleEnded, CycleLost, StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.learning import learn
-from sop_monitor_pkg.core.live import LiveFollower
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.following.events import (
+    CycleEnded,
+    CycleLost,
+    StepBegun,
+    StepEnded,
+    Suspicion,
+)
+from sop_monitor_pkg.core.following.live import LiveFollower
+from sop_monitor_pkg.core.normal import model as normal
+from sop_monitor_pkg.core.normal.learning import learn
 
 
 def test_a_cycle_whose_alarms_were_all_false_teaches_and_another_does_not(known, tmp_path):

@@ -3,13 +3,19 @@
 from pathlib import Path
 
 import pytest
-from sop_monitor_pkg.core import annunciation
-from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
-from sop_monitor_pkg.core.events import CycleEnded, CycleLost, StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.journal import Journal, entries
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.monitor import EventError, Monitor
-from sop_monitor_pkg.core.procedure_file import check, load
+from sop_monitor_pkg.core.alarms import annunciation
+from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmRules
+from sop_monitor_pkg.core.alarms.journal import Journal, entries
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.following.events import (
+    CycleEnded,
+    CycleLost,
+    StepBegun,
+    StepEnded,
+    Suspicion,
+)
+from sop_monitor_pkg.core.following.monitor import EventError, Monitor
+from sop_monitor_pkg.core.procedure.file import check, load
 from sop_monitor_pkg.nodes import messages
 
 PROCEDURES = Path(__file__).resolve().parents[1] / "config" / "procedures"

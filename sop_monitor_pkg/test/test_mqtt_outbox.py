@@ -8,11 +8,11 @@ from contextlib import closing
 
 import paho.mqtt.client as mqtt
 import pytest
-from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
-from sop_monitor_pkg.core.events import Suspicion
-from sop_monitor_pkg.core.journal import Journal, entries
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.mqtt_outbox import Broker, MqttOutbox
+from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmRules
+from sop_monitor_pkg.core.alarms.journal import Journal, entries
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.alarms.mqtt_outbox import Broker, MqttOutbox
+from sop_monitor_pkg.core.following.events import Suspicion
 
 TIMEOUT_S = 30.0
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from sop_monitor_pkg.core.alarm_table import Alarm, AlarmState
-from sop_monitor_pkg.core.kinds import Kind, Priority
-from sop_monitor_pkg.core.monitor import MonitorState
-from sop_monitor_pkg.core.overlay import draw
+from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
+from sop_monitor_pkg.core.alarms.overlay import draw
+from sop_monitor_pkg.core.alarms.table import Alarm, AlarmState
+from sop_monitor_pkg.core.following.monitor import MonitorState
 
 STATE = MonitorState(4, "rotate_part", 0.9, 3.0, 20.0, 0.4, ("pick_base",), ())
 

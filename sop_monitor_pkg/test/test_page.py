@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
-from sop_monitor_pkg.core.clips import ClipFolder, step_clip, write
-from sop_monitor_pkg.core.events import CycleEnded, StepBegun, Suspicion
-from sop_monitor_pkg.core.journal import Journal
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.monitor import Monitor
+from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmRules
+from sop_monitor_pkg.core.alarms.clips import ClipFolder, step_clip, write
+from sop_monitor_pkg.core.alarms.journal import Journal
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.following.events import CycleEnded, StepBegun, Suspicion
+from sop_monitor_pkg.core.following.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
 from sop_monitor_pkg.web.board import Beside, CycleTimes, Expected, board
 from sop_monitor_pkg.web.server import PageServer

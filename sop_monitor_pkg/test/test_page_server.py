@@ -9,11 +9,11 @@ import urllib.error
 import urllib.request
 
 import pytest
-from sop_monitor_pkg.core.alarm_book import SECOND_NS, AlarmBook, AlarmRules
-from sop_monitor_pkg.core.events import CycleEnded, StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.journal import Journal, entries
-from sop_monitor_pkg.core.kinds import Kind
-from sop_monitor_pkg.core.monitor import Monitor
+from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmRules
+from sop_monitor_pkg.core.alarms.journal import Journal, entries
+from sop_monitor_pkg.core.alarms.kinds import Kind
+from sop_monitor_pkg.core.following.events import CycleEnded, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.following.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
 from sop_monitor_pkg.web.board import Beside, CycleTimes, board
 from sop_monitor_pkg.web.server import PageServer, ServerError, kept_token

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from small_work import part
-from sop_monitor_pkg.core import places
-from sop_monitor_pkg.core.place_watch import PlaceWatch
-from sop_monitor_pkg.core.resting import RestWatch
-from sop_monitor_pkg.core.sightings import UNKNOWN, SeenPart, Sighting
+from sop_monitor_pkg.core.checks.place_watch import PlaceWatch
+from sop_monitor_pkg.core.normal import places
+from sop_monitor_pkg.core.tracks.resting import RestWatch
+from sop_monitor_pkg.core.tracks.sightings import UNKNOWN, SeenPart, Sighting
 
 
 def test_a_part_of_either_size_may_lie_where_one_of_them_does():

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sop_monitor_pkg.core.kinds import Kind, Priority
-from sop_monitor_pkg.core.procedure_file import ProcedureError, check, load, read_text
+from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
+from sop_monitor_pkg.core.procedure.file import ProcedureError, check, load, read_text
 from typer.testing import CliRunner
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "config" / "procedures").glob("*.yaml"))
@@ -177,7 +177,7 @@ def test_every_allowed_order_can_be_walked_to_its_end(order):
 
 
 def test_the_command_explains_and_its_exit_code_says_whether_the_file_is_good(tmp_path):
-    from sop_monitor_pkg.commands import app
+    from sop_monitor_pkg.commands.sop import app
 
     good = CliRunner().invoke(app, ["check", str(EXAMPLES[-1])])
     assert good.exit_code == 0 and "screw_m4: after clean_base" in good.output

@@ -14,7 +14,7 @@ from node_kit.lifecycle import StartError
 from node_kit.qos import LATCHED_HISTORY, SENSOR
 from sensor_msgs.msg import Image
 from small_work import STEPS
-from sop_monitor_pkg.core.normal import SCORES, Extremes
+from sop_monitor_pkg.core.normal.model import SCORES, Extremes
 from sop_monitor_pkg.nodes import eyes, messages
 from sop_monitor_pkg.nodes.sop_follower_node import EVENTS, SopFollowerNode
 from vjepa_interfaces.msg import (

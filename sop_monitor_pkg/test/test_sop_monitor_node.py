@@ -16,9 +16,9 @@ from node_kit.lifecycle import StartError
 from node_kit.qos import LATCHED, LATCHED_HISTORY, RELIABLE, SENSOR
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
-from sop_monitor_pkg.core.clips import step_clip, write
-from sop_monitor_pkg.core.journal import entries, verify
-from sop_monitor_pkg.core.monitor import EventError
+from sop_monitor_pkg.core.alarms.clips import step_clip, write
+from sop_monitor_pkg.core.alarms.journal import entries, verify
+from sop_monitor_pkg.core.following.monitor import EventError
 from sop_monitor_pkg.nodes import messages
 from sop_monitor_pkg.nodes.sop_monitor_node import EVENTS, SopMonitorNode
 from std_msgs.msg import Bool, String

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import small_work
 from small_work import PROCEDURE, part
-from sop_monitor_pkg.core import speeds
-from sop_monitor_pkg.core.follower import CycleFollower
-from sop_monitor_pkg.core.phases import Segment
-from sop_monitor_pkg.core.scores import Seen
-from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.following.follower import CycleFollower
+from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.recognition.phases import Segment
+from sop_monitor_pkg.core.tracks import speeds
+from sop_monitor_pkg.core.tracks.sightings import Sighting
 
 
 def moved(speed, begin_s=1.0, rate_hz=5.0, count=1, jitter=0.0, rng=None):

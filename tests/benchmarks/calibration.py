@@ -17,8 +17,8 @@ import typer
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
-from vjepa_planner_pkg.core.calibration import Calibration
-from vjepa_world_model.checkpoints import SHIPPED, choose_device
+from vjepa_planner_pkg.core.calibration.calibration import Calibration
+from vjepa_world_model.weights.checkpoints import SHIPPED, choose_device
 
 from benchmarks import workers
 from benchmarks.journal import Journal

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from vjepa_planner_pkg.core.planner import Plan, PlannerConfig, make_planner
-from vjepa_planner_pkg.core.scorer import DirectScorer
+from vjepa_planner_pkg.core.search.planner import Plan, PlannerConfig, make_planner
+from vjepa_planner_pkg.core.search.scorer import DirectScorer
 from vjepa_sim.core.environment import Environment
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.model.world_model import WorldModel
 
 REFERENCE, OURS = "reference", "ours"
 REFERENCE_BUDGETS = ((800, 10), (100, 5), (30, 4))  # samples x iterations; first: the paper's

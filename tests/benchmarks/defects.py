@@ -16,11 +16,14 @@ import numpy as np
 import perception_pkg.core
 import torch
 import typer
-from perception_pkg.core import defect_config, defect_data, defect_training, unet
-from perception_pkg.core.defect_config import DefectConfig
-from perception_pkg.core.defect_data import DefectDataError, Sample, folds, kinds_of, read_folder
-from perception_pkg.core.defect_metrics import DefectScores
-from perception_pkg.core.defects import label
+from perception_pkg.core.defects import config as defect_config
+from perception_pkg.core.defects import data as defect_data
+from perception_pkg.core.defects import training as defect_training
+from perception_pkg.core.defects import unet
+from perception_pkg.core.defects.config import DefectConfig
+from perception_pkg.core.defects.data import DefectDataError, Sample, folds, kinds_of, read_folder
+from perception_pkg.core.defects.finder import label
+from perception_pkg.core.defects.metrics import DefectScores
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table

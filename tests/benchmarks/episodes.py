@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
-from vjepa_planner_pkg.core.calibration import Calibration, calibrated
-from vjepa_planner_pkg.core.episode import run_episode
-from vjepa_planner_pkg.core.mpc import MPC
-from vjepa_planner_pkg.core.mpc_io import Goal, Latent, PlannedAction, RequestPlan
-from vjepa_planner_pkg.core.mpc_parameters import MpcParameters
-from vjepa_planner_pkg.core.planner import PlannerConfig
-from vjepa_planner_pkg.core.planning import Planning
-from vjepa_planner_pkg.core.scorer import DirectScorer
+from vjepa_planner_pkg.core.calibration.calibration import Calibration, calibrated
+from vjepa_planner_pkg.core.mpc.episode import run_episode
+from vjepa_planner_pkg.core.mpc.io import Goal, Latent, PlannedAction, RequestPlan
+from vjepa_planner_pkg.core.mpc.mpc import MPC
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
+from vjepa_planner_pkg.core.mpc.planning import Planning
+from vjepa_planner_pkg.core.search.planner import PlannerConfig
+from vjepa_planner_pkg.core.search.scorer import DirectScorer
 from vjepa_sim.core.environment import Environment
 from vjepa_sim.core.physics import WORKSPACE_HIGH, WORKSPACE_LOW, UnreachableError
-from vjepa_world_model.checkpoints import load_world_model
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.model.world_model import WorldModel
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 from benchmarks.recipe import WITH_MODEL, Recipe
 

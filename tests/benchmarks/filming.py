@@ -18,7 +18,14 @@ def record(folder: Path, seed: int, cycles: int, *options: str, first: int = 0) 
     Raises:
         RecordingError: the command failed; it has said why.
     """
-    command = [sys.executable, "-m", "vjepa_bringup.station", "record", str(folder), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "vjepa_bringup.commands.station",
+        "record",
+        str(folder),
+        *options,
+    ]
     sizes = ["--seed", seed, "--first", first, "--cycles", cycles]
     code = subprocess.run([*command, *map(str, sizes)]).returncode
     if code:

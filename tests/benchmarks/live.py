@@ -24,8 +24,8 @@ from ament_index_python import get_package_share_path
 from node_kit.qos import RELIABLE, SENSOR
 from node_kit.stamps import stamp_ns
 from node_kit.testing import free_port, isolated_domain
+from perception_pkg.commands.perceive import MODELS
 from perception_pkg.core.model_folder import write_json
-from perception_pkg.perceive import MODELS
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rich.console import Console
@@ -35,7 +35,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vjepa_bringup.xml_launcher import Launch
 from vjepa_interfaces.msg import Alerts, Defects, Detections, Outlook, Texts
-from vjepa_world_model.stored import SHIPPED
+from vjepa_world_model.weights.stored import SHIPPED
 
 from benchmarks.filming import record
 from benchmarks.live_cycles import CycleEar
@@ -143,7 +143,7 @@ def learned(seed: int, workers: int, console: Console, monitor: bool = True) -> 
         models = Models(MODELS / "station_detector", MODELS / "station_defects", SHIPPED)
         with ProgressView(console, "cycles seen by the eyes", len(unseen(recording, None))) as view:
             perceive(recording, models, None, workers, view.advance)
-        command = [sys.executable, "-m", "sop_monitor_pkg.commands", "learn", recording]
+        command = [sys.executable, "-m", "sop_monitor_pkg.commands.sop", "learn", recording]
         subprocess.run([*map(str, command), "--out", str(normal)], check=True)
     return recording, normal
 

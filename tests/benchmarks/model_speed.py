@@ -16,10 +16,11 @@ import typer
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from vjepa_bringup.quiet import quiet
-from vjepa_planner_pkg.core.planner import PlannerConfig, make_planner
-from vjepa_planner_pkg.core.scorer import DirectScorer
-from vjepa_world_model import memory
-from vjepa_world_model.checkpoints import (
+from vjepa_planner_pkg.core.search.planner import PlannerConfig, make_planner
+from vjepa_planner_pkg.core.search.scorer import DirectScorer
+from vjepa_world_model.model.world_model import WorldModel
+from vjepa_world_model.runtime import memory
+from vjepa_world_model.weights.checkpoints import (
     COMPILE,
     DTYPES,
     CheckpointError,
@@ -27,8 +28,7 @@ from vjepa_world_model.checkpoints import (
     choose_device,
     open_model,
 )
-from vjepa_world_model.published import ENCODERS, make_random_model, random_model
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.weights.published import ENCODERS, make_random_model, random_model
 
 from benchmarks import model_table
 from benchmarks.model_work import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from vjepa_world_model.memory import in_words
+from vjepa_world_model.runtime.memory import in_words
 
 if TYPE_CHECKING:
     from benchmarks.model_speed import Figures

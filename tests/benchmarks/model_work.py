@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 from transformers import VJEPA2Config
-from vjepa_world_model.predictor import PredictorConfig
+from vjepa_world_model.model.predictor import PredictorConfig
 
 _REST_S = 0.01  # OpenMP's threads spin for some milliseconds after what they did last
 _PEAK_SIDE = {"cpu": 2048, "cuda": 8192}  # of square matrices: large enough to reach the peak

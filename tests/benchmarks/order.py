@@ -20,8 +20,8 @@ import typer
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
-from sop_monitor_pkg.core.learned_order import LearnedOrder
 
+from benchmarks.learned_order import LearnedOrder
 from benchmarks.progress import ProgressView
 
 

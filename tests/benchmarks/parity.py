@@ -12,12 +12,12 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from vjepa_planner_pkg.core.planner import CEMPlanner, PlannerConfig
-from vjepa_planner_pkg.core.scorer import DirectScorer
-from vjepa_world_model import parity
-from vjepa_world_model.checkpoints import CheckpointError
-from vjepa_world_model.parity import TOLERANCE, Difference, ParityError
-from vjepa_world_model.world_model import WorldModel
+from vjepa_planner_pkg.core.search.planner import CEMPlanner, PlannerConfig
+from vjepa_planner_pkg.core.search.scorer import DirectScorer
+from vjepa_world_model.evaluation import parity
+from vjepa_world_model.evaluation.parity import TOLERANCE, Difference, ParityError
+from vjepa_world_model.model.world_model import WorldModel
+from vjepa_world_model.weights.checkpoints import CheckpointError
 
 # Of the reference's CEM: what `mpc_args` calls it, and what our planner does.
 _CEM = {

@@ -12,19 +12,19 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from perception_pkg.core.boxes import Found, overlaps
-from perception_pkg.core.defect_metrics import DefectScores
-from perception_pkg.core.defects import DefectFinder
-from perception_pkg.core.detector import OnnxDetector
+from perception_pkg.commands.perceive import MODELS
+from perception_pkg.core.defects.finder import DefectFinder
+from perception_pkg.core.defects.metrics import DefectScores
+from perception_pkg.core.detection.boxes import Found, overlaps
+from perception_pkg.core.detection.detector import OnnxDetector
+from perception_pkg.core.detection.size_rule import UNKNOWN
+from perception_pkg.core.detection.tracking import Part, Tracker
 from perception_pkg.core.labels import counts, crop_truth
 from perception_pkg.core.model_folder import ModelError, write_json
 from perception_pkg.core.recordings import Frame, Recording, RecordingError
 from perception_pkg.core.regions import DEFECTS, TEXT, Region
-from perception_pkg.core.size_rule import UNKNOWN
-from perception_pkg.core.text_fusing import FusedText, TextFuser
-from perception_pkg.core.texts import TextReader
-from perception_pkg.core.tracking import Part, Tracker
-from perception_pkg.perceive import MODELS
+from perception_pkg.core.text.fusing import FusedText, TextFuser
+from perception_pkg.core.text.reader import TextReader
 from rich.console import Console
 from rich.table import Table
 

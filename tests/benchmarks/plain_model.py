@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from torch import Tensor
-from vjepa_world_model.encoder import normalize_features
-from vjepa_world_model.predictor import ActionConditionedPredictor, Block, RotaryAttention
+from vjepa_world_model.model.encoder import normalize_features
+from vjepa_world_model.model.predictor import ActionConditionedPredictor, Block, RotaryAttention
 
 
 class PlainModel:

@@ -25,8 +25,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from vjepa_bringup.quiet import quiet
-from vjepa_planner_pkg.core.planner import PlannerConfig
-from vjepa_world_model.checkpoints import SHIPPED, load_world_model
+from vjepa_planner_pkg.core.search.planner import PlannerConfig
+from vjepa_world_model.weights.checkpoints import SHIPPED, load_world_model
 
 from benchmarks import contenders, energy_curves
 from benchmarks.contenders import OURS, REFERENCE, TIME_BUDGETS_MS

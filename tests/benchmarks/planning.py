@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from vjepa_bringup.quiet import quiet
-from vjepa_planner_pkg.core.mpc_io import Latent, RequestPlan
-from vjepa_planner_pkg.core.planner import PlannerConfig
-from vjepa_planner_pkg.core.planning import Planning
-from vjepa_planner_pkg.core.scorer import DirectScorer
-from vjepa_world_model.checkpoints import SHIPPED, CheckpointError, load_world_model
-from vjepa_world_model.world_model import WorldModel
+from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
+from vjepa_planner_pkg.core.mpc.planning import Planning
+from vjepa_planner_pkg.core.search.planner import PlannerConfig
+from vjepa_planner_pkg.core.search.scorer import DirectScorer
+from vjepa_world_model.model.world_model import WorldModel
+from vjepa_world_model.weights.checkpoints import SHIPPED, CheckpointError, load_world_model
 
 
 def main(

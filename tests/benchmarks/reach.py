@@ -22,7 +22,7 @@ import vjepa_world_model
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
-from vjepa_world_model.checkpoints import MODELS, SHIPPED, choose_device
+from vjepa_world_model.weights.checkpoints import MODELS, SHIPPED, choose_device
 
 import benchmarks
 from benchmarks import workers

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from vjepa_planner_pkg.core.calibration import Calibration
-from vjepa_planner_pkg.core.mpc_parameters import MpcParameters
-from vjepa_planner_pkg.core.planner import PlannerConfig
+from vjepa_planner_pkg.core.calibration.calibration import Calibration
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
+from vjepa_planner_pkg.core.search.planner import PlannerConfig
 
 WITH_MODEL = ("planner", "random_encoder")
 METHODS = (*WITH_MODEL, "random_actions", "stay_put", "oracle")

@@ -10,20 +10,22 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from perception_pkg.commands.perceive import MODELS
 from perception_pkg.core.model_folder import write_json
-from perception_pkg.perceive import MODELS
 from rich.console import Console
 from rich.table import Table
-from sop_monitor_pkg.core import conformal, procedure_file, scene
-from sop_monitor_pkg.core.cycle_recordings import CycleRecording
-from sop_monitor_pkg.core.examples import find_procedure
-from sop_monitor_pkg.core.learning import Example, learn, play
-from sop_monitor_pkg.core.normal import Normal
-from sop_monitor_pkg.core.phases import Segment
-from sop_monitor_pkg.core.procedure import Procedure
-from sop_monitor_pkg.core.scores import Seen
-from sop_monitor_pkg.core.watching import AlarmLine, StepLine, WarningLine, judge
-from vjepa_world_model.stored import SHIPPED
+from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.watching import AlarmLine, StepLine, WarningLine, judge
+from sop_monitor_pkg.core.normal import conformal
+from sop_monitor_pkg.core.normal.learning import Example, learn, play
+from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.recordings import CycleRecording
+from sop_monitor_pkg.core.procedure import file as procedure_file
+from sop_monitor_pkg.core.procedure.examples import find_procedure
+from sop_monitor_pkg.core.procedure.procedure import Procedure
+from sop_monitor_pkg.core.recognition.phases import Segment
+from sop_monitor_pkg.core.tracks import scene
+from vjepa_world_model.weights.stored import SHIPPED
 
 from benchmarks.filming import record
 from benchmarks.progress import ProgressView, ending_plainly

@@ -14,16 +14,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from perception_pkg.commands.perceive import EYES, Eyes, plain
 from perception_pkg.core.recordings import Recording
-from perception_pkg.perceive import EYES, Eyes, plain
-from sop_monitor_pkg.core import cycle_store, sightings
-from sop_monitor_pkg.core.cycle_recordings import CycleRecording, find
-from sop_monitor_pkg.core.latents import Latents
-from sop_monitor_pkg.core.learning import RATE_HZ, Example
-from sop_monitor_pkg.core.procedure import Procedure
-from sop_monitor_pkg.core.reader import read_cycle, width_of
-from vjepa_world_model.checkpoints import load_world_model
-from vjepa_world_model.video import VideoReader, thinned
+from sop_monitor_pkg.core.normal import store as cycle_store
+from sop_monitor_pkg.core.normal.learning import RATE_HZ, Example
+from sop_monitor_pkg.core.normal.reader import read_cycle, width_of
+from sop_monitor_pkg.core.normal.recordings import CycleRecording, find
+from sop_monitor_pkg.core.procedure.procedure import Procedure
+from sop_monitor_pkg.core.recognition.latents import Latents
+from sop_monitor_pkg.core.tracks import sightings
+from vjepa_world_model.data.video import VideoReader, thinned
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 from benchmarks.journal import fingerprint
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
-from sop_monitor_pkg.core.phases import Segment
+from sop_monitor_pkg.core.recognition.phases import Segment
 
 ANSWERS = {
     "wrong_order": ("wrong_order", "skipped"),

@@ -11,16 +11,16 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from sop_monitor_pkg.core.alarm_book import AlarmBook, Change
-from sop_monitor_pkg.core.events import SECOND_NS, CycleEnded, Event, StepBegun
-from sop_monitor_pkg.core.journal import Journal
-from sop_monitor_pkg.core.learning import Example, in_order
-from sop_monitor_pkg.core.live import LiveFollower
-from sop_monitor_pkg.core.monitor import Monitor
-from sop_monitor_pkg.core.normal import Normal
-from sop_monitor_pkg.core.phases import Segment
-from sop_monitor_pkg.core.procedure import Procedure
-from sop_monitor_pkg.core.sightings import SeenPart, Sighting
+from sop_monitor_pkg.core.alarms.book import AlarmBook, Change
+from sop_monitor_pkg.core.alarms.journal import Journal
+from sop_monitor_pkg.core.following.events import SECOND_NS, CycleEnded, Event, StepBegun
+from sop_monitor_pkg.core.following.live import LiveFollower
+from sop_monitor_pkg.core.following.monitor import Monitor
+from sop_monitor_pkg.core.normal.learning import Example, in_order
+from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.procedure.procedure import Procedure
+from sop_monitor_pkg.core.recognition.phases import Segment
+from sop_monitor_pkg.core.tracks.sightings import SeenPart, Sighting
 
 from benchmarks.sop_scores import AlarmSeen
 

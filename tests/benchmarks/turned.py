@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from vjepa_planner_pkg.core.calibration import Calibration, CalibrationError
-from vjepa_planner_pkg.core.calibration_fit import CalibrationParameters, fit, targets
-from vjepa_planner_pkg.core.calibration_run import CalibrationRun
-from vjepa_planner_pkg.core.episode import run_calibration
-from vjepa_planner_pkg.core.inputs import Inputs
-from vjepa_planner_pkg.core.settling import Settling
+from vjepa_planner_pkg.core.calibration.calibration import Calibration, CalibrationError
+from vjepa_planner_pkg.core.calibration.fit import CalibrationParameters, fit, targets
+from vjepa_planner_pkg.core.calibration.run import CalibrationRun
+from vjepa_planner_pkg.core.mpc.episode import run_calibration
+from vjepa_planner_pkg.core.mpc.inputs import Inputs
+from vjepa_planner_pkg.core.mpc.settling import Settling
 from vjepa_sim.core.scene import CAMERA_TARGET
 from vjepa_sim.core.tasks import ReachTask
 

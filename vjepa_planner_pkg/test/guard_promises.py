@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from vjepa_planner_pkg.core.guard_io import GuardState, Verdict
-from vjepa_planner_pkg.core.guard_testing import (
+from guard_rig import (
     Rig,
 )
+from vjepa_planner_pkg.core.guard.io import GuardState, Verdict
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["once", "stream"])
 NAN, INF = math.nan, math.inf

@@ -1,8 +1,7 @@
 """An arm, a camera and a planner around a real MPC, with made-up times."""
 
 import numpy as np
-from vjepa_planner_pkg.core.mpc import MPC
-from vjepa_planner_pkg.core.mpc_io import (
+from vjepa_planner_pkg.core.mpc.io import (
     Arm,
     Command,
     Goal,
@@ -11,7 +10,8 @@ from vjepa_planner_pkg.core.mpc_io import (
     PlannedAction,
     RequestPlan,
 )
-from vjepa_planner_pkg.core.mpc_parameters import MpcParameters
+from vjepa_planner_pkg.core.mpc.mpc import MPC
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 
 GOAL = np.array([0.5, 0.1, 0.2])
 START = np.array([0.4, 0.0, 0.2, 0.0, 0.0, 0.5, 0.3])

@@ -11,7 +11,7 @@ import pytest
 from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
 from vjepa_interfaces.action import Calibrate
-from vjepa_planner_pkg.core.calibration import Calibration
+from vjepa_planner_pkg.core.calibration.calibration import Calibration
 from vjepa_planner_pkg.nodes.command_guard_node import CommandGuardNode
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
 from vjepa_planner_pkg.nodes.mpc_node import MpcNode

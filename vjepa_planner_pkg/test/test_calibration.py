@@ -9,29 +9,29 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from vjepa_planner_pkg.core.calibration import (
+from vjepa_planner_pkg.core.calibration.calibration import (
     CalibratedScore,
     Calibration,
     CalibrationError,
     calibrated,
 )
-from vjepa_planner_pkg.core.calibration_fit import (
+from vjepa_planner_pkg.core.calibration.fit import (
     CalibrationParameters,
     Move,
     fit,
     fit_turn,
     targets,
 )
-from vjepa_planner_pkg.core.calibration_run import Aborted, CalibrationRun, Recorded
-from vjepa_planner_pkg.core.episode import run_calibration
-from vjepa_planner_pkg.core.inputs import Inputs
-from vjepa_planner_pkg.core.mpc_io import Arm, Command, Latent, Now, RequestPlan
-from vjepa_planner_pkg.core.mpc_parameters import MpcParameters
-from vjepa_planner_pkg.core.planner import PlannerConfig, make_planner
-from vjepa_planner_pkg.core.scorer import DirectScorer
-from vjepa_planner_pkg.core.settling import Settling
-from vjepa_world_model.checkpoints import load_world_model
-from vjepa_world_model.poses import apply_action
+from vjepa_planner_pkg.core.calibration.run import Aborted, CalibrationRun, Recorded
+from vjepa_planner_pkg.core.mpc.episode import run_calibration
+from vjepa_planner_pkg.core.mpc.inputs import Inputs
+from vjepa_planner_pkg.core.mpc.io import Arm, Command, Latent, Now, RequestPlan
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
+from vjepa_planner_pkg.core.mpc.settling import Settling
+from vjepa_planner_pkg.core.search.planner import PlannerConfig, make_planner
+from vjepa_planner_pkg.core.search.scorer import DirectScorer
+from vjepa_world_model.model.poses import apply_action
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 START = np.array([0.48, 0.02, 0.2, 0.0, 0.0, 0.0, 0.0])
 PLANNER = PlannerConfig(time_budget_ms=0.0)

@@ -11,8 +11,8 @@ from node_kit.qos import COMMAND, RELIABLE, SENSOR
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Latent
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode, EncoderParameters
-from vjepa_world_model.checkpoints import load_world_model
-from vjepa_world_model.clips import ClipSizes, ClipStream
+from vjepa_world_model.data.clips import ClipSizes, ClipStream
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 CAMERA = "camera_optical_frame"
 
@@ -153,7 +153,8 @@ def test_sizes_that_do_not_go_together_refuse_to_start(ros, small_model):
 
 
 def test_the_memory_of_clips_is_said_before_the_model_is_loaded(ros, small_model, monkeypatch):
-    from vjepa_world_model import checkpoints, memory
+    from vjepa_world_model.runtime import memory
+    from vjepa_world_model.weights import checkpoints
 
     monkeypatch.setattr(memory, "available_bytes", lambda device: 101 << 20)
     loaded = lambda *_, **__: pytest.fail("was loaded")  # noqa: E731

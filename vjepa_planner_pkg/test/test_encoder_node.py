@@ -8,9 +8,9 @@ from node_kit.qos import COMMAND, LATCHED, RELIABLE, SENSOR
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vjepa_interfaces.msg import Latent
-from vjepa_planner_pkg.core.frames import FrameError, FrameGate, FrameParameters
+from vjepa_planner_pkg.core.goals.frames import FrameError, FrameGate, FrameParameters
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
-from vjepa_world_model.checkpoints import load_world_model
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 CAMERA = "camera_optical_frame"
 GREY = np.full((64, 64, 3), 90, np.uint8)

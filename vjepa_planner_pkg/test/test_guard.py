@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 from guard_promises import BOTH, INF, NAN, assert_accepted, assert_refused, ready
-from scipy.spatial.transform import Rotation
-from vjepa_planner_pkg.core.guard_config import GuardConfig
-from vjepa_planner_pkg.core.guard_io import GuardState, Verdict
-from vjepa_planner_pkg.core.guard_limits import Box, Pose, violation
-from vjepa_planner_pkg.core.guard_testing import (
+from guard_rig import (
     HOME,
     UPRIGHT,
     Rig,
     distance,
 )
+from scipy.spatial.transform import Rotation
+from vjepa_planner_pkg.core.guard.config import GuardConfig
+from vjepa_planner_pkg.core.guard.io import GuardState, Verdict
+from vjepa_planner_pkg.core.guard.limits import Box, Pose, violation
 
 # What passes.
 
@@ -330,7 +330,7 @@ def test_the_last_look_sees_what_the_first_missed(position, rotvec, word):
 
 @BOTH
 def test_an_output_past_a_limit_is_an_emergency_stop_and_not_sent(stream, monkeypatch):
-    import vjepa_planner_pkg.core.guard as module
+    import vjepa_planner_pkg.core.guard.guard as module
 
     rig = ready(stream=stream, policy="reject")
     far = Pose.of((0.5, 0.2, 0.2), UPRIGHT)
@@ -346,7 +346,7 @@ def test_an_output_past_a_limit_is_an_emergency_stop_and_not_sent(stream, monkey
 
 @BOTH
 def test_a_move_while_the_arm_must_hold_is_an_emergency_stop_and_not_sent(stream, monkeypatch):
-    import vjepa_planner_pkg.core.guard as module
+    import vjepa_planner_pkg.core.guard.guard as module
 
     rig = ready(stream=stream)
     assert_accepted(rig)

@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 from guard_promises import BOTH, INF, NAN, assert_accepted, assert_refused, ready
-from vjepa_planner_pkg.core.guard_io import GuardState, Now, Verdict
-from vjepa_planner_pkg.core.guard_testing import (
+from guard_rig import (
     HOME,
     PLANNER,
     STRANGER,
     Rig,
     distance,
 )
+from vjepa_planner_pkg.core.guard.io import GuardState, Now, Verdict
 
 # One writer.
 

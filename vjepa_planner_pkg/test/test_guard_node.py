@@ -16,7 +16,7 @@ from rclpy.node import Node
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, GuardStatus
-from vjepa_planner_pkg.core.guard_config import GuardConfig
+from vjepa_planner_pkg.core.guard.config import GuardConfig
 from vjepa_planner_pkg.nodes.command_guard_node import CommandGuardNode
 from vjepa_planner_pkg.nodes.guard_messages import state_input
 

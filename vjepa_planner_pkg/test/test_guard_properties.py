@@ -11,10 +11,10 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from guard_rig import DRIVER, HOME, PLANNER, STRANGER, UPRIGHT, Rig
 from hypothesis import HealthCheck, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from vjepa_planner_pkg.core.guard_io import GuardState, Verdict
-from vjepa_planner_pkg.core.guard_testing import DRIVER, HOME, PLANNER, STRANGER, UPRIGHT, Rig
+from vjepa_planner_pkg.core.guard.io import GuardState, Verdict
 
 EXACT = 1e-7  # [m], [rad]: more than rounding, less than any limit is worth
 EFFORT = settings(

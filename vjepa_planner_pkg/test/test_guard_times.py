@@ -2,12 +2,12 @@
 
 import pytest
 from guard_promises import BOTH, INF, NAN, assert_accepted, assert_refused, ready
-from vjepa_planner_pkg.core.guard_io import GuardState, Verdict
-from vjepa_planner_pkg.core.guard_testing import (
+from guard_rig import (
     HOME,
     Rig,
     distance,
 )
+from vjepa_planner_pkg.core.guard.io import GuardState, Verdict
 
 # Ages and stamps.
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from mpc_world import GOAL, START, World
-from vjepa_planner_pkg.core.mpc_io import (
+from vjepa_planner_pkg.core.mpc.io import (
     CancelPlan,
     Command,
     EncodeGoal,

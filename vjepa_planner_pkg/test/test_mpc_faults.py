@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from mpc_world import World
-from vjepa_planner_pkg.core.mpc import MPC
-from vjepa_planner_pkg.core.mpc_io import (
+from vjepa_planner_pkg.core.mpc.io import (
     Arm,
     CancelPlan,
     Command,
@@ -13,7 +12,8 @@ from vjepa_planner_pkg.core.mpc_io import (
     Now,
     RequestPlan,
 )
-from vjepa_planner_pkg.core.mpc_parameters import MpcParameters
+from vjepa_planner_pkg.core.mpc.mpc import MPC
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 
 # Inputs that fail: the arm holds, the reason is named, and afterwards a new goal works.
 

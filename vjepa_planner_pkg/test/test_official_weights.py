@@ -10,8 +10,9 @@ from vjepa_interfaces.msg import Latent
 from vjepa_planner_pkg.nodes.composed_planner_node import DirectMpcNode, SharedEncoderNode
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
 from vjepa_planner_pkg.nodes.predictor_node import PredictorNode
-from vjepa_world_model import memory, official
-from vjepa_world_model.checkpoints import load_world_model, open_model
+from vjepa_world_model.runtime import memory
+from vjepa_world_model.weights import official
+from vjepa_world_model.weights.checkpoints import load_world_model, open_model
 
 GIVEN = {"device": "cpu", "image_size": 64, "encoder_heads": 2, "predictor_heads": 1}
 

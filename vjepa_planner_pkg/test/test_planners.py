@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 import torch
-from vjepa_planner_pkg.core.plan import ScoreError
-from vjepa_planner_pkg.core.planner import (
+from vjepa_planner_pkg.core.search.plan import ScoreError
+from vjepa_planner_pkg.core.search.planner import (
     ActionSpace,
     CEMPlanner,
     FastPlanner,

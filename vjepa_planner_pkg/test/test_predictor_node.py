@@ -5,12 +5,12 @@ import pytest
 import torch
 from rclpy.time import Time
 from vjepa_interfaces.srv import ScoreActions
-from vjepa_planner_pkg.core.mpc_io import Latent
-from vjepa_planner_pkg.core.scorer import DirectScorer, ScoreRequest
+from vjepa_planner_pkg.core.mpc.io import Latent
+from vjepa_planner_pkg.core.search.scorer import DirectScorer, ScoreRequest
 from vjepa_planner_pkg.nodes import messages
 from vjepa_planner_pkg.nodes.predictor_node import PredictorNode
-from vjepa_world_model import memory
-from vjepa_world_model.checkpoints import load_world_model
+from vjepa_world_model.runtime import memory
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 STATE = np.array([0.5, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
 

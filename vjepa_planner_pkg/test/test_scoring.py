@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vjepa_planner_pkg.core.mpc_io import Latent, RequestPlan
-from vjepa_planner_pkg.core.plan import ScoreError
-from vjepa_planner_pkg.core.planner import CEMPlanner, PlannerConfig
-from vjepa_planner_pkg.core.planning import Planning
-from vjepa_planner_pkg.core.scorer import DirectScorer, RemoteScorer, ScoreRequest, answer
-from vjepa_world_model.checkpoints import load_world_model
+from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
+from vjepa_planner_pkg.core.mpc.planning import Planning
+from vjepa_planner_pkg.core.search.plan import ScoreError
+from vjepa_planner_pkg.core.search.planner import CEMPlanner, PlannerConfig
+from vjepa_planner_pkg.core.search.scorer import DirectScorer, RemoteScorer, ScoreRequest, answer
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
 

@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.ticker import MaxNLocator
-from vjepa_world_model.checkpoints import load_world_model
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.model.world_model import WorldModel
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 from vjepa_bringup.demo.recording import Look, Recording
 

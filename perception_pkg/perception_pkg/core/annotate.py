@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from perception_pkg.core.defects import Inspection
+from perception_pkg.core.defects.finder import Inspection
+from perception_pkg.core.detection.size_rule import UNKNOWN
+from perception_pkg.core.detection.tracking import Part
 from perception_pkg.core.regions import Region
-from perception_pkg.core.size_rule import UNKNOWN
-from perception_pkg.core.text_fusing import FusedText
-from perception_pkg.core.tracking import Part
+from perception_pkg.core.text.fusing import FusedText
 
 Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 [px]."""

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import yaml
 
-from perception_pkg.core.defect_data import FREE, SMALLEST_PX
+from perception_pkg.core.defects.data import FREE, SMALLEST_PX
+from perception_pkg.core.detection.size_rule import size_pairs
 from perception_pkg.core.recordings import DEFECT_KINDS, Frame, Recording, RecordingError
 from perception_pkg.core.regions import DEFECTS, Region
-from perception_pkg.core.size_rule import size_pairs
 
 VISIBLE = 0.35  # share of a part that must be seen for it to be labelled
 REACH_IN = {"hand": 0.1, "tool": 0.1}  # of what reaches in from outside, most is never in view

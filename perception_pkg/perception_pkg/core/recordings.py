@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from vjepa_world_model.video import VideoError, VideoReader
+from vjepa_world_model.data.video import VideoError, VideoReader
 
 from perception_pkg.core.regions import Layout, RegionError, load_layout
 

@@ -21,8 +21,8 @@ from node_kit.stamps import stamp_ns
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import ActionLabels
-from vjepa_world_model.checkpoints import choose_device
-from vjepa_world_model.classifier import load_classifier
+from vjepa_world_model.model.classifier import load_classifier
+from vjepa_world_model.weights.checkpoints import choose_device
 
 SECOND_NS = 1_000_000_000
 

@@ -13,7 +13,7 @@ from node_kit.qos import RELIABLE
 from vjepa_interfaces.msg import Defects
 
 from perception_pkg.core.annotate import draw_defects
-from perception_pkg.core.defects import DefectFinder
+from perception_pkg.core.defects.finder import DefectFinder
 from perception_pkg.core.regions import DEFECTS, Layout
 from perception_pkg.nodes import messages
 from perception_pkg.nodes.eye import EyeNode, EyeParameters, shipped

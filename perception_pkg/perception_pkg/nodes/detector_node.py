@@ -13,9 +13,9 @@ from node_kit.qos import RELIABLE
 from vjepa_interfaces.msg import Detections
 
 from perception_pkg.core.annotate import draw_parts
-from perception_pkg.core.detector import OnnxDetector
+from perception_pkg.core.detection.detector import OnnxDetector
+from perception_pkg.core.detection.tracking import Tracker
 from perception_pkg.core.regions import Layout
-from perception_pkg.core.tracking import Tracker
 from perception_pkg.nodes import messages
 from perception_pkg.nodes.eye import EyeNode, EyeParameters, shipped, time_s
 

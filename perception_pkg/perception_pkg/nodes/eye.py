@@ -21,7 +21,7 @@ from node_kit.refusals import Refusals
 from node_kit.stamps import stamp_ns
 from sensor_msgs.msg import Image
 
-from perception_pkg.core.pauses import forget_after
+from perception_pkg.core.detection.pauses import forget_after
 from perception_pkg.core.regions import Layout, RegionError, load_layout
 
 JITTER = 0.3  # share of the period by which a picture may come early

@@ -9,9 +9,9 @@ from node_kit.convert import finite
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Defect, Defects, Detection, Detections, Text, Texts
 
-from perception_pkg.core.defects import Inspection
-from perception_pkg.core.text_fusing import FusedText
-from perception_pkg.core.tracking import Part
+from perception_pkg.core.defects.finder import Inspection
+from perception_pkg.core.detection.tracking import Part
+from perception_pkg.core.text.fusing import FusedText
 
 
 def detections_msg(parts: Sequence[Part], header: Any, model: str) -> Detections:

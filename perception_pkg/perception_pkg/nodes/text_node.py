@@ -13,8 +13,8 @@ from vjepa_interfaces.msg import Texts
 
 from perception_pkg.core.annotate import draw_texts
 from perception_pkg.core.regions import TEXT, Layout
-from perception_pkg.core.text_fusing import TextFuser
-from perception_pkg.core.texts import TextReader
+from perception_pkg.core.text.fusing import TextFuser
+from perception_pkg.core.text.reader import TextReader
 from perception_pkg.nodes import messages
 from perception_pkg.nodes.eye import EyeNode, EyeParameters, time_s
 

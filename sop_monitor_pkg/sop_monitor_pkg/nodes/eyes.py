@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vjepa_interfaces.msg import Defects, Detections, Texts
 
-from sop_monitor_pkg.core.sightings import SeenPart, SeenText, Sighting
+from sop_monitor_pkg.core.tracks.sightings import SeenPart, SeenText, Sighting
 
 
 def parts(message: Detections, width: int) -> Sighting:

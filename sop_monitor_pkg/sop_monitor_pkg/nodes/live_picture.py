@@ -10,7 +10,7 @@ import numpy as np
 from node_kit.images import ImageError, to_array, to_msg
 from sensor_msgs.msg import Image
 
-from sop_monitor_pkg.core.clips import narrowed
+from sop_monitor_pkg.core.alarms.clips import narrowed
 
 _WIDEST_PX = 640
 _QUALITY = 80

@@ -10,9 +10,10 @@ from node_kit.health import status
 from node_kit.stamps import stamp_ns
 from vjepa_interfaces.msg import Alert, Alerts, SopEvent, SopState
 
-from sop_monitor_pkg.core.alarm_book import Change
-from sop_monitor_pkg.core.alarm_table import Alarm, AlarmState
-from sop_monitor_pkg.core.events import (
+from sop_monitor_pkg.core.alarms.book import Change
+from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
+from sop_monitor_pkg.core.alarms.table import Alarm, AlarmState
+from sop_monitor_pkg.core.following.events import (
     SECOND_NS,
     CycleEnded,
     CycleLost,
@@ -21,9 +22,8 @@ from sop_monitor_pkg.core.events import (
     StepEnded,
     Suspicion,
 )
-from sop_monitor_pkg.core.kinds import Kind, Priority
-from sop_monitor_pkg.core.monitor import EventError, MonitorState
-from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.following.monitor import EventError, MonitorState
+from sop_monitor_pkg.core.procedure.procedure import Procedure
 
 
 def event(message: SopEvent) -> Event:

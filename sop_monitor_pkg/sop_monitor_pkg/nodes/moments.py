@@ -11,8 +11,8 @@ from node_kit.images import ImageError, to_array
 from node_kit.stamps import stamp_ns
 from sensor_msgs.msg import Image
 
-from sop_monitor_pkg.core.clips import AFTER_S, ClipFolder, RecentPictures
-from sop_monitor_pkg.core.journal import Entry
+from sop_monitor_pkg.core.alarms.clips import AFTER_S, ClipFolder, RecentPictures
+from sop_monitor_pkg.core.alarms.journal import Entry
 
 _WAITING = 20  # alarms whose clip may be outstanding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sop_monitor_pkg.core.journal import entries
+from sop_monitor_pkg.core.alarms.journal import entries
 from sop_monitor_pkg.web.app import make_app
 from sop_monitor_pkg.web.board import CycleTimes, board
 from sop_monitor_pkg.web.server import PageServer, kept_token

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from node_kit.parameters import parameter
 
-from sop_monitor_pkg.core.alarm_book import AlarmRules
+from sop_monitor_pkg.core.alarms.book import AlarmRules
 
 
 @dataclass

@@ -20,14 +20,15 @@ from node_kit.stamps import stamp_ns
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Alerts, Defects, Detections, Outlook, SopEvent, Texts
-from vjepa_world_model.checkpoints import load_world_model
+from vjepa_world_model.weights.checkpoints import load_world_model
 
-from sop_monitor_pkg.core import normal, procedure_file
-from sop_monitor_pkg.core.events import Event
-from sop_monitor_pkg.core.examples import find_procedure
-from sop_monitor_pkg.core.latents import Latents
-from sop_monitor_pkg.core.live import LiveFollower
-from sop_monitor_pkg.core.sightings import Sighting
+from sop_monitor_pkg.core.following.events import Event
+from sop_monitor_pkg.core.following.live import LiveFollower
+from sop_monitor_pkg.core.normal import model as normal
+from sop_monitor_pkg.core.procedure import file as procedure_file
+from sop_monitor_pkg.core.procedure.examples import find_procedure
+from sop_monitor_pkg.core.recognition.latents import Latents
+from sop_monitor_pkg.core.tracks.sightings import Sighting
 from sop_monitor_pkg.nodes import eyes, messages
 
 EVENTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)

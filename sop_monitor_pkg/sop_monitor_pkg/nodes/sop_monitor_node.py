@@ -17,13 +17,15 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from vjepa_interfaces.msg import Alerts, Outlook, SopEvent, SopState
 
-from sop_monitor_pkg.core import annunciation, normal, overlay, procedure_file
-from sop_monitor_pkg.core.alarm_book import AlarmBook, Change
-from sop_monitor_pkg.core.clips import ClipFolder
-from sop_monitor_pkg.core.examples import find_procedure
-from sop_monitor_pkg.core.journal import Journal, entries
-from sop_monitor_pkg.core.monitor import EventError, Monitor
-from sop_monitor_pkg.core.mqtt_outbox import Broker, MqttOutbox
+from sop_monitor_pkg.core.alarms import annunciation, overlay
+from sop_monitor_pkg.core.alarms.book import AlarmBook, Change
+from sop_monitor_pkg.core.alarms.clips import ClipFolder
+from sop_monitor_pkg.core.alarms.journal import Journal, entries
+from sop_monitor_pkg.core.alarms.mqtt_outbox import Broker, MqttOutbox
+from sop_monitor_pkg.core.following.monitor import EventError, Monitor
+from sop_monitor_pkg.core.normal import model as normal
+from sop_monitor_pkg.core.procedure import file as procedure_file
+from sop_monitor_pkg.core.procedure.examples import find_procedure
 from sop_monitor_pkg.nodes import messages
 from sop_monitor_pkg.nodes.live_picture import LivePicture
 from sop_monitor_pkg.nodes.moments import Moments

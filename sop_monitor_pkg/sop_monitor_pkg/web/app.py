@@ -19,8 +19,8 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from sop_monitor_pkg.core.alarm_book import AlarmBook, AlarmError
-from sop_monitor_pkg.core.journal import Entry, entries
+from sop_monitor_pkg.core.alarms.book import AlarmBook, AlarmError
+from sop_monitor_pkg.core.alarms.journal import Entry, entries
 
 STATIC = Path(__file__).with_name("static")
 _HEADERS = {

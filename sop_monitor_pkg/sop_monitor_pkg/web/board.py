@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sop_monitor_pkg.core.alarm_book import AlarmBook
-from sop_monitor_pkg.core.clips import ClipFolder
-from sop_monitor_pkg.core.journal import Entry
-from sop_monitor_pkg.core.monitor import Monitor
-from sop_monitor_pkg.core.procedure import Procedure
+from sop_monitor_pkg.core.alarms.book import AlarmBook
+from sop_monitor_pkg.core.alarms.clips import ClipFolder
+from sop_monitor_pkg.core.alarms.journal import Entry
+from sop_monitor_pkg.core.following.monitor import Monitor
+from sop_monitor_pkg.core.procedure.procedure import Procedure
 
 CYCLES_SHOWN = 60
 _OUTLOOK_S = 2.0  # an older one is none

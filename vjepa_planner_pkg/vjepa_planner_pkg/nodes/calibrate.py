@@ -14,17 +14,17 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
 from vjepa_interfaces.action import Calibrate
 
-from vjepa_planner_pkg.core.calibration import Calibration, CalibrationError
-from vjepa_planner_pkg.core.calibration_fit import fit, targets
-from vjepa_planner_pkg.core.calibration_run import (
+from vjepa_planner_pkg.core.calibration.calibration import Calibration, CalibrationError
+from vjepa_planner_pkg.core.calibration.fit import fit, targets
+from vjepa_planner_pkg.core.calibration.run import (
     Aborted,
     CalibrationEffect,
     CalibrationRun,
     Recorded,
 )
-from vjepa_planner_pkg.core.mpc import MPC
-from vjepa_planner_pkg.core.mpc_io import Command, Now
-from vjepa_planner_pkg.core.plan import ScoreError
+from vjepa_planner_pkg.core.mpc.io import Command, Now
+from vjepa_planner_pkg.core.mpc.mpc import MPC
+from vjepa_planner_pkg.core.search.plan import ScoreError
 from vjepa_planner_pkg.nodes.planner_client import PlanCancelled, ScoreSource
 
 

@@ -16,10 +16,10 @@ from node_kit.qos import COMMAND
 from node_kit.stamps import stamp_ns
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Latent
-from vjepa_world_model.clips import MOST_FRAMES, POLICIES, ClipSizes, ClipStream
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.data.clips import MOST_FRAMES, POLICIES, ClipSizes, ClipStream
+from vjepa_world_model.model.world_model import WorldModel
 
-from vjepa_planner_pkg.core.frames import FrameError, FrameGate
+from vjepa_planner_pkg.core.goals.frames import FrameError, FrameGate
 from vjepa_planner_pkg.nodes.messages import header
 
 _UNREAD = 8  # pictures that wait for being read at most

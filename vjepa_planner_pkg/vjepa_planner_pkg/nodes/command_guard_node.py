@@ -17,9 +17,9 @@ from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, GuardStatus
 
-from vjepa_planner_pkg.core.guard import CommandGuard
-from vjepa_planner_pkg.core.guard_config import GuardConfig
-from vjepa_planner_pkg.core.guard_io import GuardState, Now, Output
+from vjepa_planner_pkg.core.guard.config import GuardConfig
+from vjepa_planner_pkg.core.guard.guard import CommandGuard
+from vjepa_planner_pkg.core.guard.io import GuardState, Now, Output
 from vjepa_planner_pkg.nodes import presence
 from vjepa_planner_pkg.nodes.guard_messages import (
     command_input,

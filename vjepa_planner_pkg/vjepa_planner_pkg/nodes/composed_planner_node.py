@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from node_kit.lifecycle import run
 
-from vjepa_planner_pkg.core.mpc_io import RequestPlan
-from vjepa_planner_pkg.core.scorer import DirectScorer, check_latent
+from vjepa_planner_pkg.core.mpc.io import RequestPlan
+from vjepa_planner_pkg.core.search.scorer import DirectScorer, check_latent
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
 from vjepa_planner_pkg.nodes.mpc_node import MpcNode
 from vjepa_planner_pkg.nodes.planner_client import PlanCancelled

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vjepa_interfaces.msg import Latent
 
-from vjepa_planner_pkg.core.frames import FrameError, FrameGate, FrameParameters
+from vjepa_planner_pkg.core.goals.frames import FrameError, FrameGate, FrameParameters
 from vjepa_planner_pkg.nodes import model, presence
 from vjepa_planner_pkg.nodes.clip_latents import ClipLatents, ClipParameters
 

@@ -13,7 +13,7 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Latent
 
-from vjepa_planner_pkg.core.mpc_io import Goal
+from vjepa_planner_pkg.core.mpc.io import Goal
 from vjepa_planner_pkg.nodes import messages
 
 _REPEAT_S = 3.0  # how soon after its return an encoder repeats the goal that is latched

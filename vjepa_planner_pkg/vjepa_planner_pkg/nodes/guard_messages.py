@@ -10,7 +10,7 @@ from node_kit.stamps import stamp_ns
 from std_msgs.msg import Header
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState
 
-from vjepa_planner_pkg.core.guard_io import CommandInput, Output, StateInput
+from vjepa_planner_pkg.core.guard.io import CommandInput, Output, StateInput
 
 _S = 1_000_000_000  # [ns]
 

@@ -18,8 +18,8 @@ from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerSt
 from vjepa_interfaces.msg import Latent as LatentMsg
 from vjepa_interfaces.srv import ScoreActions
 
-from vjepa_planner_pkg.core.mpc_io import Arm, Command, Latent, Status
-from vjepa_planner_pkg.core.scorer import ScoreAnswer, ScoreRequest
+from vjepa_planner_pkg.core.mpc.io import Arm, Command, Latent, Status
+from vjepa_planner_pkg.core.search.scorer import ScoreAnswer, ScoreRequest
 
 
 def header(ns: int, frame: str) -> Header:

@@ -10,9 +10,9 @@ from node_kit.parameters import parameter
 
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
-    from vjepa_world_model.checkpoints import Parts
-    from vjepa_world_model.clips import ClipSizes
-    from vjepa_world_model.world_model import WorldModel
+    from vjepa_world_model.data.clips import ClipSizes
+    from vjepa_world_model.model.world_model import WorldModel
+    from vjepa_world_model.weights.checkpoints import Parts
 
 
 @dataclass
@@ -68,7 +68,8 @@ def load(
     Raises:
         ValueError: a missing or unusable checkpoint or device, or too little memory for it.
     """
-    from vjepa_world_model import checkpoints, memory
+    from vjepa_world_model.runtime import memory
+    from vjepa_world_model.weights import checkpoints
 
     if parameters.threads:
         torch.set_num_threads(parameters.threads)

@@ -11,9 +11,9 @@ from node_kit.qos import COMMAND, LATCHED, RELIABLE, SENSOR
 from std_msgs.msg import String
 from vjepa_interfaces.msg import EndEffectorState, GuardStatus, Latent
 
-from vjepa_planner_pkg.core.mpc import MPC
-from vjepa_planner_pkg.core.mpc_io import Effect, Now
-from vjepa_planner_pkg.core.mpc_parameters import MpcParameters
+from vjepa_planner_pkg.core.mpc.io import Effect, Now
+from vjepa_planner_pkg.core.mpc.mpc import MPC
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 from vjepa_planner_pkg.nodes import messages, presence
 
 

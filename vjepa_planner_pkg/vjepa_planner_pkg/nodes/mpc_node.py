@@ -20,10 +20,9 @@ from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
 from vjepa_interfaces.msg import EndEffectorCommand, PlannerStatus
 
-from vjepa_planner_pkg.core.calibration import Calibration
-from vjepa_planner_pkg.core.calibration_fit import CalibrationParameters
-from vjepa_planner_pkg.core.mpc import MPC
-from vjepa_planner_pkg.core.mpc_io import (
+from vjepa_planner_pkg.core.calibration.calibration import Calibration
+from vjepa_planner_pkg.core.calibration.fit import CalibrationParameters
+from vjepa_planner_pkg.core.mpc.io import (
     CancelPlan,
     Command,
     Effect,
@@ -34,8 +33,9 @@ from vjepa_planner_pkg.core.mpc_io import (
     RequestPlan,
     Status,
 )
-from vjepa_planner_pkg.core.mpc_parameters import MpcParameters
-from vjepa_planner_pkg.core.planner import PlannerConfig
+from vjepa_planner_pkg.core.mpc.mpc import MPC
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
+from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_planner_pkg.nodes import messages, presence
 from vjepa_planner_pkg.nodes.calibrate import CalibrateServer, stored_calibration
 from vjepa_planner_pkg.nodes.goal_latents import GoalLatents

@@ -9,12 +9,12 @@ from typing import Protocol
 from node_kit.lifecycle import KitNode
 from vjepa_interfaces.srv import ScoreActions
 
-from vjepa_planner_pkg.core.calibration import Calibration, calibrated
-from vjepa_planner_pkg.core.mpc_io import PlannedAction, RequestPlan
-from vjepa_planner_pkg.core.plan import Score, ScoreError
-from vjepa_planner_pkg.core.planner import PlannerConfig
-from vjepa_planner_pkg.core.planning import Planning
-from vjepa_planner_pkg.core.scorer import RemoteScorer, ScoreAnswer, ScoreRequest
+from vjepa_planner_pkg.core.calibration.calibration import Calibration, calibrated
+from vjepa_planner_pkg.core.mpc.io import PlannedAction, RequestPlan
+from vjepa_planner_pkg.core.mpc.planning import Planning
+from vjepa_planner_pkg.core.search.plan import Score, ScoreError
+from vjepa_planner_pkg.core.search.planner import PlannerConfig
+from vjepa_planner_pkg.core.search.scorer import RemoteScorer, ScoreAnswer, ScoreRequest
 from vjepa_planner_pkg.nodes import messages
 
 

@@ -15,8 +15,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from vjepa_interfaces.srv import ScoreActions
 
-from vjepa_planner_pkg.core.plan import ScoreError
-from vjepa_planner_pkg.core.scorer import answer
+from vjepa_planner_pkg.core.search.plan import ScoreError
+from vjepa_planner_pkg.core.search.scorer import answer
 from vjepa_planner_pkg.nodes import messages, model, presence
 
 
@@ -97,7 +97,7 @@ class PredictorNode(KitNode):
 
     def check_memory(self, sequences: int, horizon: int) -> None:
         """Raises MemoryTooSmall; the planner's horizon is not known before its first request."""
-        from vjepa_world_model.memory import check_gradient_fits
+        from vjepa_world_model.runtime.memory import check_gradient_fits
 
         if (sequences, horizon) in self.fitting:
             return

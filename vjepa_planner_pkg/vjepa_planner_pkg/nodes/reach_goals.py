@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from vjepa_interfaces.action import ReachGoals
 from vjepa_interfaces.msg import PlannerStatus
 
-from vjepa_planner_pkg.core.mpc_io import Finished, Goal, MpcState
+from vjepa_planner_pkg.core.mpc.io import Finished, Goal, MpcState
 
 
 class ReachGoalsServer:

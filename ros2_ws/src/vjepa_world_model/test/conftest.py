@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import VJEPA2Config, VJEPA2Model
-from vjepa_world_model.predictor import ActionConditionedPredictor, PredictorConfig
+from vjepa_world_model.model.predictor import ActionConditionedPredictor, PredictorConfig
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model.checkpoints import (
+from vjepa_world_model.weights.checkpoints import (
     SHIPPED,
     CheckpointError,
     choose_device,
@@ -38,7 +38,7 @@ def test_a_saved_model_computes_the_same(folder, small_parts):
 
 
 def _cache():
-    from vjepa_world_model.predictor import KeyValueCache
+    from vjepa_world_model.model.predictor import KeyValueCache
 
     return KeyValueCache()
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vjepa_world_model import memory
-from vjepa_world_model.checkpoints import open_model, save_world_model
-from vjepa_world_model.clips import ClipCounts, ClipSizes, ClipStream
-from vjepa_world_model.encoder import FrameError, preprocess
-from vjepa_world_model.published import sizes as published_sizes
-from vjepa_world_model.world_model import Encoder, WorldModel
+from vjepa_world_model.data.clips import ClipCounts, ClipSizes, ClipStream
+from vjepa_world_model.model.encoder import FrameError, preprocess
+from vjepa_world_model.model.world_model import Encoder, WorldModel
+from vjepa_world_model.runtime import memory
+from vjepa_world_model.weights.checkpoints import open_model, save_world_model
+from vjepa_world_model.weights.published import sizes as published_sizes
 
 SIZE = 16
 

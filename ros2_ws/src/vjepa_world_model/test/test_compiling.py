@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch._inductor import config
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.model.world_model import WorldModel
 
 
 @pytest.fixture()

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model.checkpoints import save_world_model
-from vjepa_world_model.energy.landscape import landscape, minimum
-from vjepa_world_model.energy.moments import MomentError, Sequence, read_arrays
-from vjepa_world_model.energy.ranking import Recipe, evaluate
-from vjepa_world_model.episodes import Episode, finish, write_shard
+from vjepa_world_model.data.episodes import Episode, finish, write_shard
+from vjepa_world_model.evaluation.energy.landscape import landscape, minimum
+from vjepa_world_model.evaluation.energy.moments import MomentError, Sequence, read_arrays
+from vjepa_world_model.evaluation.energy.ranking import Recipe, evaluate
+from vjepa_world_model.weights.checkpoints import save_world_model
 
 REAL = Path(__file__).resolve().parents[5] / "shared" / "real" / "franka_example_traj.npz"
 
@@ -128,7 +128,7 @@ def test_arrays_that_cannot_be_used_are_refused(tmp_path, arrays, reason):
 
 def command(*arguments, cwd):
     run = subprocess.run(
-        [sys.executable, "-m", "vjepa_world_model.energy", *map(str, arguments)],
+        [sys.executable, "-m", "vjepa_world_model.commands.energy", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     return run.returncode, run.stdout + run.stderr

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from vjepa_world_model.episodes import (
+from vjepa_world_model.data.episodes import (
     Episode,
     EpisodeError,
     EpisodeFolder,

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from transformers import VJEPA2Config, VJEPA2Model
-from vjepa_world_model import memory, tensor_files
-from vjepa_world_model.checkpoints import (
+from vjepa_world_model.model.predictor import ActionConditionedPredictor, PredictorConfig
+from vjepa_world_model.runtime import memory
+from vjepa_world_model.weights import tensor_files
+from vjepa_world_model.weights.checkpoints import (
     CheckpointError,
     load_world_model,
     open_model,
     save_world_model,
     write_model,
 )
-from vjepa_world_model.predictor import ActionConditionedPredictor, PredictorConfig
 
 GIVEN = {"image_size": 32, "encoder_heads": 2, "predictor_heads": 2}
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
@@ -258,7 +259,7 @@ def test_an_existing_folder_is_not_overwritten(folder):
 def test_what_cannot_fit_is_refused_before_it_is_loaded(folder, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda device: 50_000)
     monkeypatch.setattr(
-        "vjepa_world_model.checkpoints.take", lambda *_, **__: pytest.fail("was loaded")
+        "vjepa_world_model.weights.checkpoints.take", lambda *_, **__: pytest.fail("was loaded")
     )
     with pytest.raises(CheckpointError, match=r"does not fit: it needs .* are left; dtype bf16"):
         load_world_model(folder, "cpu")
@@ -276,7 +277,7 @@ def test_weights_are_estimated_to_the_byte(official):
 LOAD = """
 import sys
 from vjepa_world_model import memory
-from vjepa_world_model.checkpoints import load_world_model, open_model, DTYPES
+from vjepa_world_model.weights.checkpoints import load_world_model, open_model, DTYPES
 load_world_model(None, "cpu")  # what every load needs once
 path, dtype = sys.argv[1:]
 given = dict(image_size=64, encoder_heads=8, predictor_heads=8)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model import parity
-from vjepa_world_model.parity import TOLERANCE, ParityError
-from vjepa_world_model.poses import apply_action
+from vjepa_world_model.evaluation import parity
+from vjepa_world_model.evaluation.parity import TOLERANCE, ParityError
+from vjepa_world_model.model.poses import apply_action
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference  # noqa: E402

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
-from vjepa_world_model.poses import action_between, apply_action, euler_angles, rotation_matrix
+from vjepa_world_model.model.poses import (
+    action_between,
+    apply_action,
+    euler_angles,
+    rotation_matrix,
+)
 
 ANGLES = arrays(np.float64, 3, elements=st.floats(-3.1, 3.1))
 STATES = arrays(np.float64, 7, elements=st.floats(-1.0, 1.0))

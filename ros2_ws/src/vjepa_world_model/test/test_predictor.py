@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model.predictor import (
+from vjepa_world_model.model.predictor import (
     ActionConditionedPredictor,
     KeyValueCache,
     PredictorConfig,

@@ -12,13 +12,13 @@ import torch
 from transformers import VJEPA2ForVideoClassification
 from typer import Typer
 from typer.testing import CliRunner
-from vjepa_world_model.checkpoints import load_encoder_folder
-from vjepa_world_model.classifier import load_classifier, spread
-from vjepa_world_model.classify import classify
-from vjepa_world_model.encoder import preprocess
-from vjepa_world_model.tensor_files import CheckpointError
-from vjepa_world_model.training.__main__ import app
-from vjepa_world_model.video import VideoWriter
+from vjepa_world_model.commands.classify import classify
+from vjepa_world_model.commands.train import app
+from vjepa_world_model.data.video import VideoWriter
+from vjepa_world_model.model.classifier import load_classifier, spread
+from vjepa_world_model.model.encoder import preprocess
+from vjepa_world_model.weights.checkpoints import load_encoder_folder
+from vjepa_world_model.weights.tensor_files import CheckpointError
 
 CPU = torch.device("cpu")
 

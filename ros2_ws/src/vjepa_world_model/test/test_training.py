@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model.checkpoints import load_world_model, save_world_model
-from vjepa_world_model.episodes import Episode, finish, write_shard
+from vjepa_world_model.data.episodes import Episode, finish, write_shard
 from vjepa_world_model.training.encoder import (
     EncoderRecipe,
     new_model,
@@ -24,6 +23,7 @@ from vjepa_world_model.training.predictor import (
     start_as_copy,
     train_predictor,
 )
+from vjepa_world_model.weights.checkpoints import load_world_model, save_world_model
 
 CPU = torch.device("cpu")
 SMALL = EncoderRecipe(
@@ -166,8 +166,8 @@ def test_the_fast_layers_compute_what_hugging_face_does():
 
 @torch.no_grad()
 def test_the_predictor_starts_by_copying_the_last_frame(small_parts):
-    from vjepa_world_model.encoder import normalize_features
-    from vjepa_world_model.predictor import KeyValueCache
+    from vjepa_world_model.model.encoder import normalize_features
+    from vjepa_world_model.model.predictor import KeyValueCache
 
     _, model = small_parts
     start_as_copy(model)
@@ -180,7 +180,7 @@ def test_the_predictor_starts_by_copying_the_last_frame(small_parts):
 
 @torch.no_grad()
 def test_folding_the_units_changes_nothing(small_parts):
-    from vjepa_world_model.predictor import KeyValueCache
+    from vjepa_world_model.model.predictor import KeyValueCache
 
     _, model = small_parts
     states, actions = torch.rand(6, 5, 7), torch.rand(6, 5, 7) * 0.05

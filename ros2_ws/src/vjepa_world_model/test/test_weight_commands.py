@@ -7,10 +7,11 @@ import json
 import pytest
 import torch
 from typer.testing import CliRunner
-from vjepa_world_model import memory, official, published
-from vjepa_world_model.checkpoints import CheckpointError, load_world_model, open_model
-from vjepa_world_model.convert import app as convert
-from vjepa_world_model.weights import app as weights
+from vjepa_world_model.commands.convert import app as convert
+from vjepa_world_model.commands.weights import app as weights
+from vjepa_world_model.runtime import memory
+from vjepa_world_model.weights import official, published
+from vjepa_world_model.weights.checkpoints import CheckpointError, load_world_model, open_model
 
 SIZES = {"tiny": (48, 2, 96)}
 
@@ -29,14 +30,14 @@ def run(app, *arguments):
 
 def tiny_predictor(monkeypatch):
     """The published predictor has 305 million weights: another one for tests."""
-    from vjepa_world_model.predictor import PredictorConfig
+    from vjepa_world_model.model.predictor import PredictorConfig
 
     def sizes(name, image_size=256):
         encoder, predictor = published_sizes(name, image_size)
         return encoder, PredictorConfig(predictor.grid, predictor.embed_dim, 32, 2, 2)
 
     published_sizes = published.sizes
-    monkeypatch.setattr("vjepa_world_model.weights.sizes", sizes)
+    monkeypatch.setattr("vjepa_world_model.commands.weights.sizes", sizes)
 
 
 def test_random_weights_load_and_the_official_layout_holds_the_same(tmp_path, monkeypatch):
@@ -126,7 +127,7 @@ def test_an_interrupted_conversion_leaves_no_folder(tmp_path, monkeypatch):
     run(weights, "random", "tiny", tmp_path / "m", "--image-size", 32)
     stop = monkeypatch.context()
     with stop as patch:
-        patch.setattr("vjepa_world_model.checkpoints._write_config", lambda *_: 1 / 0)
+        patch.setattr("vjepa_world_model.weights.checkpoints._write_config", lambda *_: 1 / 0)
         assert isinstance(run(convert, tmp_path / "m", tmp_path / "o").exception, ZeroDivisionError)
     assert not (tmp_path / "o").exists()
     assert run(convert, tmp_path / "m", tmp_path / "o").exit_code == 0

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model.checkpoints import load_world_model
-from vjepa_world_model.encoder import Encoder, FrameError, normalize_features, preprocess
-from vjepa_world_model.memory import imagining_bytes
-from vjepa_world_model.world_model import WorldModel
+from vjepa_world_model.model.encoder import Encoder, FrameError, normalize_features, preprocess
+from vjepa_world_model.model.world_model import WorldModel
+from vjepa_world_model.runtime.memory import imagining_bytes
+from vjepa_world_model.weights.checkpoints import load_world_model
 
 
 @pytest.fixture()
@@ -115,7 +115,7 @@ def test_a_memory_limit_is_held_in_chunks_and_changes_no_energy(small_parts, anc
 
 CORES = """
 import os, torch
-from vjepa_world_model.checkpoints import load_world_model
+from vjepa_world_model.weights.checkpoints import load_world_model
 model = load_world_model(None, "cpu", parts="predictor")
 features, goal, actions = *torch.randn(2, model.tokens, model.width), 0.05 * torch.randn(5, 2, 7)
 state, step, sizes = torch.zeros(7), model.predictor.step, []
@@ -171,7 +171,7 @@ def test_gradients_of_the_score_reach_the_actions(small):
 
 
 def test_parts_that_do_not_belong_together_are_refused(small_parts):
-    from vjepa_world_model.predictor import ActionConditionedPredictor, PredictorConfig
+    from vjepa_world_model.model.predictor import ActionConditionedPredictor, PredictorConfig
 
     other = ActionConditionedPredictor(PredictorConfig((4, 4), 24, 36, 1, 2))
     with pytest.raises(ValueError, match="do not belong together"):
@@ -203,7 +203,7 @@ GRADIENT = """
 import sys
 import torch
 from vjepa_world_model import memory
-from vjepa_world_model.checkpoints import load_world_model
+from vjepa_world_model.weights.checkpoints import load_world_model
 torch.set_num_threads(1)
 model = load_world_model(None, "cpu", parts="predictor")
 features, goal = torch.randn(2, model.tokens, model.width)

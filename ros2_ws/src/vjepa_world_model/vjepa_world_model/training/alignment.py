@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from transformers import VJEPA2Model
 
-from vjepa_world_model.encoder import normalize_features
+from vjepa_world_model.evaluation.probes import judge_encoder
+from vjepa_world_model.model.encoder import normalize_features
 from vjepa_world_model.training.fast_encoder import encode_with_middle
 from vjepa_world_model.training.frames import FrameStore
 from vjepa_world_model.training.loop import Run, Schedule, autocast, decay_groups
-from vjepa_world_model.training.probes import judge_encoder
 from vjepa_world_model.training.readouts import Readouts, energy_loss
 from vjepa_world_model.training.views import sample_views
 

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from transformers import VJEPA2Config, VJEPA2Model
 
-from vjepa_world_model.encoder import normalize_features
-from vjepa_world_model.stored import open_model
+from vjepa_world_model.evaluation.probes import judge_encoder
+from vjepa_world_model.model.encoder import normalize_features
 from vjepa_world_model.training.alignment import align_encoder
 from vjepa_world_model.training.fast_encoder import encode_visible, rotary_of, run_layers
 from vjepa_world_model.training.frames import FrameStore
 from vjepa_world_model.training.loop import Run, Schedule, autocast, decay_groups, start_from
-from vjepa_world_model.training.probes import judge_encoder
 from vjepa_world_model.training.readouts import GEOMETRY_CHANNELS, Readouts, energy_loss
 from vjepa_world_model.training.views import sample_views
+from vjepa_world_model.weights.stored import open_model
 
 
 @dataclass

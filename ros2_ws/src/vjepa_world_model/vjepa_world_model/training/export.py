@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from transformers import VJEPA2Model
 
-from vjepa_world_model.checkpoints import CheckpointError, load_encoder_folder
 from vjepa_world_model.training.encoder import EncoderRecipe, new_model
+from vjepa_world_model.weights.checkpoints import CheckpointError, load_encoder_folder
 
 
 def load_encoder(run: Path, untrained: bool, seed: int) -> VJEPA2Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from vjepa_world_model.rotary import RotaryTables, rotary_tables, rotate
+from vjepa_world_model.model.rotary import RotaryTables, rotary_tables, rotate
 
 
 def encode_visible(encoder, clip: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:

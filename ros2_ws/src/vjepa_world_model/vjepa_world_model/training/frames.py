@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from vjepa_world_model.encoder import resize
-from vjepa_world_model.episodes import EpisodeError, EpisodeFolder
+from vjepa_world_model.data.episodes import EpisodeError, EpisodeFolder
+from vjepa_world_model.model.encoder import resize
 
 # A camera of this name changes its look from frame to frame: for the encoder only.
 RESTYLED = "restyled"

@@ -20,17 +20,17 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vjepa_world_model.encoder import normalize_features
-from vjepa_world_model.poses import action_between
-from vjepa_world_model.predictor import (
+from vjepa_world_model.evaluation.probes import features_of
+from vjepa_world_model.model.encoder import normalize_features
+from vjepa_world_model.model.poses import action_between
+from vjepa_world_model.model.predictor import (
     ActionConditionedPredictor,
     KeyValueCache,
     PredictorConfig,
 )
-from vjepa_world_model.stored import open_model
 from vjepa_world_model.training.frames import FrameStore
 from vjepa_world_model.training.loop import Run, Schedule, autocast, start_from
-from vjepa_world_model.training.probes import features_of
+from vjepa_world_model.weights.stored import open_model
 
 OBJECT_MOVED_M = 0.005  # an object that moved less stands as it did
 WINDOW = 3  # frames: two predictions by teacher forcing, one two-step rollout

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import track
 from transformers import VJEPA2ForVideoClassification, VJEPA2Model
 
-from vjepa_world_model.classifier import spread
-from vjepa_world_model.encoder import preprocess
+from vjepa_world_model.data.video import FILES, VideoError, VideoReader
+from vjepa_world_model.model.classifier import spread
+from vjepa_world_model.model.encoder import preprocess
 from vjepa_world_model.training.loop import Run, Schedule, decay_groups
-from vjepa_world_model.video import FILES, VideoError, VideoReader
 
 
 class ProbeDataError(ValueError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vjepa_world_model.encoder import normalize_pixels
+from vjepa_world_model.model.encoder import normalize_pixels
 from vjepa_world_model.training.readouts import patch_maps, places_of
 
 

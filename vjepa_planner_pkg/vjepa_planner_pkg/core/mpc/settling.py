@@ -1,0 +1,57 @@
+"""Tells when the arm has come to rest, from nothing but its measured states."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from vjepa_planner_pkg.core.mpc.io import Arm
+from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
+
+
+class Settling:
+    """Watches the states; `still_since_ns` is when the arm took the pose that it keeps."""
+
+    def __init__(self, parameters: MpcParameters):
+        self._p = parameters
+        self._anchor: Arm | None = None
+        self._anchored_s = 0.0
+        self._still = False
+
+    def reset(self) -> None:
+        """Forgets what it saw: the arm counts as moving."""
+        self._anchor, self._still = None, False
+
+    def add(self, arm: Arm, steady_s: float) -> None:
+        """Takes a state that was received at `steady_s`."""
+        anchor = self._anchor
+        if anchor is None or arm.stamp_ns < anchor.stamp_ns or not self._near(anchor, arm, 1.0):
+            self._anchor, self._anchored_s, self._still = arm, steady_s, False
+            anchor = arm
+        elapsed_s = (arm.stamp_ns - anchor.stamp_ns) * 1e-9
+        if elapsed_s == 0.0:  # a simulation that waits stops its clock, and repeats its state
+            elapsed_s = steady_s - self._anchored_s
+        self._still = elapsed_s >= self._p.still_s
+
+    @property
+    def still_since_ns(self) -> int | None:
+        """Stamp of the first state of the rest; None while the arm moves."""
+        return self._anchor.stamp_ns if self._still else None
+
+    def arrived(self, arm: Arm, target: np.ndarray, start: np.ndarray) -> bool:
+        """Whether the arm is at `target` [7]; the target of a short move from `start` [7] counts
+        as reached only when most of that move is done."""
+        goal = Arm(0, target)
+        left_m = np.linalg.norm(target[:3] - arm.state[:3])
+        most_done = left_m <= 0.5 * np.linalg.norm(target[:3] - start[:3])
+        return self._near(goal, arm, self._p.arrival_factor if most_done else 1.0)
+
+    def _near(self, a: Arm, b: Arm, factor: float) -> bool:
+        turn = Rotation.from_euler("xyz", a.state[3:6]).inv() * Rotation.from_euler(
+            "xyz", b.state[3:6]
+        )
+        return bool(
+            np.linalg.norm(a.state[:3] - b.state[:3]) <= factor * self._p.still_m
+            and turn.magnitude() <= factor * self._p.still_rad
+            and abs(a.state[6] - b.state[6]) <= factor * self._p.still_closedness
+        )
