@@ -46,10 +46,10 @@ def test_an_order_learnt_from_the_others_finds_the_mistakes(tmp_path):
 
 
 def test_a_recording_is_judged_without_its_own_truth():
-    content = {name: order.Recording(r["pred"], r["gt"]) for name, r in recordings(12).items()}
+    content = {name: order.OrderRecording(r["pred"], r["gt"]) for name, r in recordings(12).items()}
     figures = order.measure(content, 0.1)
     changed = dict(content)
-    changed["r0"] = order.Recording(content["r0"].seen, [*"zyx"])
+    changed["r0"] = order.OrderRecording(content["r0"].seen, [*"zyx"])
     assert order.measure(changed, 0.1)["flags"]["r0"] == figures["flags"]["r0"]
 
 

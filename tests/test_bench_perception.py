@@ -20,8 +20,8 @@ from benchmarks.perception import (
 from perception_pkg.commands.perceive import MODELS
 from perception_pkg.core.defects.finder import DefectFinder
 from perception_pkg.core.detection.boxes import Found
-from perception_pkg.core.detection.tracking import Part
-from perception_pkg.core.recordings import Frame
+from perception_pkg.core.detection.tracking import TrackedPart
+from perception_pkg.core.recordings import RecordedFrame
 from perception_pkg.core.regions import Region
 from perception_pkg.core.text.fusing import FusedText, TextFuser
 from perception_pkg.core.text.reader import TextReader
@@ -32,7 +32,9 @@ CLASSES = ("screw_m3", "screw_m4")
 
 def frame(boxes=(), texts=()):
     truth = {"boxes": list(boxes), "texts": list(texts)}
-    return Frame("cycle_0000", 0, 0.0, np.zeros((8, 8, 3), np.uint8), truth, np.zeros((8, 8)))
+    return RecordedFrame(
+        "cycle_0000", 0, 0.0, np.zeros((8, 8, 3), np.uint8), truth, np.zeros((8, 8))
+    )
 
 
 def box(x, name="screw_m3", visible=1.0):
@@ -47,7 +49,7 @@ def found(x, number=0, confidence=0.9):
 
 def part(x, name, candidates=None):
     corners = np.array([x, 0, x + 20, 20], float)
-    return Part(name, candidates or (name,), 0.9, 0, corners, None)
+    return TrackedPart(name, candidates or (name,), 0.9, 0, corners, None)
 
 
 def text(kind, content, readable=True):
@@ -96,7 +98,9 @@ def test_sizes_are_right_wrong_or_unknown():
 
 def test_a_region_that_is_scored_below_the_threshold_has_no_mask():
     finder = DefectFinder(MODELS / "station_defects")
-    shown = Frame("c", 0, 0.0, np.zeros((64, 96, 3), np.uint8), {}, np.zeros((64, 96), np.uint8))
+    shown = RecordedFrame(
+        "c", 0, 0.0, np.zeros((64, 96, 3), np.uint8), {}, np.zeros((64, 96), np.uint8)
+    )
     shown.mask[20:30, 20:40] = 1
     region = Region("plate", (10, 10, 74, 60), "defects")
     tally = Tally(CLASSES, finder.config.kinds)

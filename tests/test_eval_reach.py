@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from benchmarks.journal import Journal
+from benchmarks.journal import EpisodeLog
 from benchmarks.reach import choose_methods, summary
-from benchmarks.recipe import METHODS, Recipe
+from benchmarks.recipe import METHODS, ReachRecipe
 
 TIMEOUT_S = 240.0  # generous, for machines under load
 FIGURES = {"success_2cm", "success_3cm", "median_error_cm", "planning_s_median"}
@@ -120,7 +120,7 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy(command, tmp_path):
 
 
 def test_seeds_of_episodes_differ_between_and_within_evaluations():
-    seeds = [Recipe(seed, False, {}).episode_seed(i) for seed in range(20) for i in range(100)]
+    seeds = [ReachRecipe(seed, False, {}).episode_seed(i) for seed in range(20) for i in range(100)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)  # as reset_scene takes them
 
@@ -128,11 +128,11 @@ def test_seeds_of_episodes_differ_between_and_within_evaluations():
 def test_a_parameter_file_of_the_mpc_node_sets_planner_and_mpc(tmp_path):
     file = tmp_path / "mpc.yaml"
     file.write_text("mpc:\n  ros__parameters:\n    horizon: 2\n    max_steps: 3\n")
-    planner, mpc = Recipe(0, False, {}, str(file)).settings()
+    planner, mpc = ReachRecipe(0, False, {}, str(file)).settings()
     assert (planner.horizon, mpc.max_steps) == (2, 3)
     file.write_text("encoder:\n  ros__parameters:\n    horizon: 2\n")
     with pytest.raises(ValueError, match="no section mpc"):
-        Recipe(0, False, {}, str(file)).settings()
+        ReachRecipe(0, False, {}, str(file)).settings()
 
 
 def test_only_the_planner_goes_through_the_nodes():
@@ -157,10 +157,10 @@ def test_success_is_the_share_of_episodes_within_a_distance():
 
 def test_a_journal_keeps_whole_lines_of_the_same_recipe_only(tmp_path):
     path = tmp_path / "journal.jsonl"
-    journal = Journal(path, {"seed": 1})
+    journal = EpisodeLog(path, {"seed": 1})
     journal.add("planner 0", {"error_cm": 1.0})
     journal.close()
     with path.open("a") as file:
         file.write('{"key": "planner 1", "rec')  # killed while writing
-    assert Journal(path, {"seed": 1}).records == {"planner 0": {"error_cm": 1.0}}
-    assert Journal(path, {"seed": 2}).records == {}
+    assert EpisodeLog(path, {"seed": 1}).records == {"planner 0": {"error_cm": 1.0}}
+    assert EpisodeLog(path, {"seed": 2}).records == {}

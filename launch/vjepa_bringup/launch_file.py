@@ -130,7 +130,7 @@ class _Scope:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _KnownAttributes:
     """Attributes and children of an element: `needs` must be there, `takes` may."""
 
     needs: tuple[str, ...] = ()
@@ -141,24 +141,24 @@ class _Known:
 _IF = ("if", "unless")
 _ACTIONS = ("arg", "group", "include", "let", "node", "push_ros_namespace", "set_env")
 _ELEMENTS = {
-    "launch": _Known(takes=("version",), children=_ACTIONS),
-    "arg": _Known(("name",), ("default", "description"), ("choice",)),
-    "choice": _Known(("value",)),
-    "let": _Known(("name", "value"), _IF),
-    "set_env": _Known(("name", "value"), _IF),
-    "push_ros_namespace": _Known(("namespace",), _IF),
-    "group": _Known(takes=_IF, children=_ACTIONS),
-    "include": _Known(("file",), _IF, ("arg",)),
-    "node": _Known(
+    "launch": _KnownAttributes(takes=("version",), children=_ACTIONS),
+    "arg": _KnownAttributes(("name",), ("default", "description"), ("choice",)),
+    "choice": _KnownAttributes(("value",)),
+    "let": _KnownAttributes(("name", "value"), _IF),
+    "set_env": _KnownAttributes(("name", "value"), _IF),
+    "push_ros_namespace": _KnownAttributes(("namespace",), _IF),
+    "group": _KnownAttributes(takes=_IF, children=_ACTIONS),
+    "include": _KnownAttributes(("file",), _IF, ("arg",)),
+    "node": _KnownAttributes(
         ("pkg", "exec"),
         ("name", "namespace", "output", "args", "respawn", "respawn_delay", "on_exit", *_IF),
         ("param", "remap", "env"),
     ),
-    "param": _Known(takes=("name", "value", "type", "from", "allow_substs")),
-    "remap": _Known(("from", "to")),
-    "env": _Known(("name", "value")),
+    "param": _KnownAttributes(takes=("name", "value", "type", "from", "allow_substs")),
+    "remap": _KnownAttributes(("from", "to")),
+    "env": _KnownAttributes(("name", "value")),
 }
-_INCLUDE_ARGUMENT = _Known(("name", "value"))
+_INCLUDE_ARGUMENT = _KnownAttributes(("name", "value"))
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -362,7 +362,7 @@ class _File:
 
     # Refusals.
 
-    def check(self, element: ET.Element, known: _Known) -> None:
+    def check(self, element: ET.Element, known: _KnownAttributes) -> None:
         """Refuses attributes, children and text that the element does not have."""
         for attribute in known.needs:
             if attribute not in element.attrib:

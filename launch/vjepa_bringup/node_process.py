@@ -28,7 +28,7 @@ if os.getppid() == int(sys.argv[1]):
 _ERROR_LINE = re.compile(r"\b(ERROR|FATAL)\b|^[\w.]*(Error|Exception)\b")
 
 
-class NodeProcess:
+class LaunchedProcess:
     """A running node.
 
     The kernel ties the life of the process to the thread that calls `start`: that thread must live

@@ -40,7 +40,7 @@ class PlannerError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Scene:
+class PlannerScene:
     """A reach task: states float64 [7] (m, rad, closedness) in base_link, and the goal picture."""
 
     state: np.ndarray
@@ -121,12 +121,12 @@ class SimPlanner:
                     "end it, or set ROS_DOMAIN_ID to another number"
                 )
 
-    def reset_scene(self, seed: int, varied: bool = False) -> Scene:
+    def reset_scene(self, seed: int, varied: bool = False) -> PlannerScene:
         """A new reach task, with the arm at rest and its first picture encoded."""
         answer = self._call(self._reset, ResetScene.Request(seed=seed, varied=varied))
         self._wait_for_rest(_ns(answer.state.header.stamp))
         goal = np.append(msg_to_pose(answer.goal_pose), float(answer.goal_closedness))
-        return Scene(msg_to_state(answer.state), goal, answer.goal_image)
+        return PlannerScene(msg_to_state(answer.state), goal, answer.goal_image)
 
     def render_goal(self, state: np.ndarray, appearance_seed: int = -1) -> tuple[Image, np.ndarray]:
         """The picture of the arm at `state` [7], and the state [7] that it really shows."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vjepa_bringup.launch_file import LaunchError, NodeCommand, declared_arguments, read
-from vjepa_bringup.node_process import NodeProcess
+from vjepa_bringup.node_process import LaunchedProcess
 from vjepa_bringup.shared_memory import remove_abandoned
 
 # What a node gets to end by itself: after SIGINT (a loaded machine needs seconds to leave torch),
@@ -65,7 +65,7 @@ class Launch:
         self._echo = _tolerant(echo)
         self._outlive_nodes = outlive_nodes
         self.processes = {
-            label: NodeProcess(command, label, self._echo)
+            label: LaunchedProcess(command, label, self._echo)
             for label, command in _labelled(commands).items()
         }
         self.reason = ""
@@ -163,7 +163,7 @@ class Launch:
         if process.returncode != 0 or process.command.ends_launch:
             self.reason = f"{label} ended: {process.epitaph()}"
 
-    def _running(self) -> list[NodeProcess]:
+    def _running(self) -> list[LaunchedProcess]:
         return [p for p in self.processes.values() if p.started and p.returncode is None]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from perception_pkg.core.annotate import draw_parts
-from perception_pkg.core.detection.tracking import Part
+from perception_pkg.core.detection.tracking import TrackedPart
 
 
-def part(track: int, x: int, y: int, size: int = 20) -> Part:
+def part(track: int, x: int, y: int, size: int = 20) -> TrackedPart:
     box = np.array([x, y, x + size, y + size], float)
-    return Part("screw_m3", ("screw_m3",), 0.9, track, box, None)
+    return TrackedPart("screw_m3", ("screw_m3",), 0.9, track, box, None)
 
 
 def test_labels_cover_no_small_part_and_stay_inside():

@@ -13,7 +13,7 @@ from perception_pkg.commands.label import label
 from perception_pkg.commands.perceive import perceive
 from perception_pkg.commands.train import defects, detector
 from perception_pkg.core.defects.data import read_folder
-from perception_pkg.core.recordings import Recording, RecordingError
+from perception_pkg.core.recordings import StationRecording, StationRecordingError
 from typer import Typer
 from typer.testing import CliRunner
 from vjepa_world_model.data.video import VideoReader
@@ -89,11 +89,11 @@ def test_recordings_that_do_not_fit_are_refused(call, recording, tmp_path):
     shutil.copytree(recording, broken)
     lines = (broken / "cycle_0000" / "frames.jsonl").read_text().splitlines()
     (broken / "cycle_0000" / "frames.jsonl").write_text("\n".join(lines[:4]))
-    source = Recording(broken)
-    with pytest.raises(RecordingError, match="6 pictures and 4 lines"):
+    source = StationRecording(broken)
+    with pytest.raises(StationRecordingError, match="6 pictures and 4 lines"):
         list(source.frames(source.cycles[0]))
     cv2.imwrite(str(broken / "cycle_0001" / "masks" / "000003.png"), np.zeros((3, 3), np.uint8))
-    with pytest.raises(RecordingError, match="does not fit its picture"):
+    with pytest.raises(StationRecordingError, match="does not fit its picture"):
         list(source.frames(source.cycles[1]))
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from node_kit.parameters import differences, markdown
 from perception_pkg.core.regions import DEFECTS, TEXT, load_layout
-from perception_pkg.nodes.action_node import ActionParameters
+from perception_pkg.nodes.action_node import ActionNodeParameters
 from perception_pkg.nodes.defect_node import DefectParameters
 from perception_pkg.nodes.detector_node import DetectorParameters
 from perception_pkg.nodes.text_node import TextParameters
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 NODES = {
-    "action": ActionParameters,
+    "action": ActionNodeParameters,
     "defect": DefectParameters,
     "detector": DetectorParameters,
     "text": TextParameters,

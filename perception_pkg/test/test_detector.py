@@ -19,7 +19,7 @@ from perception_pkg.core.detection.data import (
 from perception_pkg.core.detection.detector import DetectorConfig, OnnxDetector, letterbox
 from perception_pkg.core.labels import to_yolo
 from perception_pkg.core.model_folder import ModelError
-from perception_pkg.core.recordings import Recording
+from perception_pkg.core.recordings import StationRecording
 from vjepa_world_model.training.loop import RunError
 
 RECIPE = detector_training.DetectorRecipe(image_px=64, epochs=1, batch=4)
@@ -30,7 +30,7 @@ def trained(recording, tmp_path_factory):
     """A data set from the recording, with paths as others write them, and a detector trained on it
     for one epoch."""
     folder = tmp_path_factory.mktemp("training")
-    for _ in to_yolo([Recording(recording)], folder / "data", 1):
+    for _ in to_yolo([StationRecording(recording)], folder / "data", 1):
         pass
     path = folder / "data" / "data.yaml"
     description = yaml.safe_load(path.read_text())

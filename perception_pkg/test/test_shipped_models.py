@@ -8,7 +8,7 @@ from perception_pkg.core.defects.finder import DefectFinder
 from perception_pkg.core.detection.boxes import overlaps
 from perception_pkg.core.detection.detector import OnnxDetector
 from perception_pkg.core.labels import counts, crop_truth
-from perception_pkg.core.recordings import Frame
+from perception_pkg.core.recordings import RecordedFrame
 from perception_pkg.core.regions import DEFECTS, layout_from
 from vjepa_sim.core.station.station import Station
 
@@ -32,7 +32,7 @@ def frames(station):
 def _with_truth(frame):
     boxes = [{"class": b.kind, "xyxy": b.xyxy, "visible": b.visible} for b in frame.boxes]
     mask = np.zeros(frame.image.shape[:2], np.uint8) if frame.mask is None else frame.mask
-    return Frame("cycle_0000", frame.index, frame.t, frame.image, {"boxes": boxes}, mask)
+    return RecordedFrame("cycle_0000", frame.index, frame.t, frame.image, {"boxes": boxes}, mask)
 
 
 def test_the_shipped_detector_finds_the_parts(frames):

@@ -8,8 +8,8 @@ from vjepa_sim.core.physics import PandaPhysics
 from vjepa_sim.core.scene import (
     CAMERA_TARGET,
     NOMINAL_APPEARANCE,
-    Box,
     Camera,
+    SceneBox,
     along_camera,
     turn_about_scene,
 )
@@ -32,7 +32,7 @@ def project(camera: Camera, point: np.ndarray) -> np.ndarray:
 )
 def test_the_intrinsics_project_a_ball_to_where_the_picture_shows_it(point):
     physics, camera = PandaPhysics(), Camera()
-    ball = Box("sphere", (0.01, 0.01, 0.01), point, 0.0, (1.0, 0.0, 1.0))
+    ball = SceneBox("sphere", (0.01, 0.01, 0.01), point, 0.0, (1.0, 0.0, 1.0))
     physics.reset((), NOMINAL_APPEARANCE)
     without = physics.render(camera).astype(int)
     physics.reset((ball,), NOMINAL_APPEARANCE)

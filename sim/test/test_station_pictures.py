@@ -8,7 +8,7 @@ import pytest
 import zxingcpp
 from vjepa_sim.core.station import layout
 from vjepa_sim.core.station.station import Station
-from vjepa_sim.core.station.world import World
+from vjepa_sim.core.station.world import SolidsWorld
 
 
 @cache
@@ -95,7 +95,7 @@ def test_visible_share_is_that_of_the_object_without_what_hides_it():
     base = next(box for box in frame.boxes if box.name == "base")
     assert base.visible < 0.97  # the hand is on it
     poses = cycle.poses(frame.t)
-    away = {**poses, "hand": layout.Pose(0.0, -0.4, 0.02)}
+    away = {**poses, "hand": layout.PlanarPose(0.0, -0.4, 0.02)}
     alone = cycle.scene.render(away, frame.t).objects == cycle.names.index("base")
     seen = frame.objects == cycle.names.index("base")
     assert base.visible == pytest.approx(seen.sum() / alone.sum(), abs=0.04)
@@ -114,7 +114,7 @@ def test_windows_drawn_again_give_the_picture_drawn_at_once():
 
 
 def test_a_world_used_again_gives_the_pictures_of_a_new_one():
-    station, world = Station(1), World()
+    station, world = Station(1), SolidsWorld()
     for index in (0, 1, 0):
         again = station.cycle(index, world=world)
         pictures = [again.frame(i).image for i in (0, 30, 60)]

@@ -111,7 +111,7 @@ def test_a_screw_stands_in_its_hole_after_the_base_is_turned():
     t = next(s.begin_s for s in made.segments if s.step == "place_cover")
     c = made.choreography
     expected = c.pose("base", t).times(
-        layout.Pose(*layout.HOLES["screw_m3"][0], layout.BASE_SIZE[2])
+        layout.PlanarPose(*layout.HOLES["screw_m3"][0], layout.BASE_SIZE[2])
     )
     np.testing.assert_allclose(c.pose(screw, t).point, expected.point, atol=1e-9)
 

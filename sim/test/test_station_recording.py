@@ -132,11 +132,11 @@ def test_a_recording_goes_on_and_forgets_what_killed_workers_left(recorded):
 
 
 def test_a_folder_of_something_else_is_refused(recorded, tmp_path):
-    with pytest.raises(recording.RecordingError, match="its fps, recipe differ"):
+    with pytest.raises(recording.FilmingError, match="its fps, recipe differ"):
         recording.begin(recorded, Station(7))
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(recording.RecordingError, match="is no recording of a station"):
+    with pytest.raises(recording.FilmingError, match="is no recording of a station"):
         recording.begin(tmp_path, STATION)
     (tmp_path / "station.json").write_text("{")
-    with pytest.raises(recording.RecordingError, match="is not JSON"):
+    with pytest.raises(recording.FilmingError, match="is not JSON"):
         recording.begin(tmp_path, STATION)

@@ -10,7 +10,7 @@ from pathlib import Path
 from sop_monitor_pkg.core.alarms.book import AlarmBook, AlarmRules
 from sop_monitor_pkg.core.alarms.journal import Journal, entries
 from sop_monitor_pkg.core.alarms.kinds import Kind
-from sop_monitor_pkg.core.following.events import Suspicion
+from sop_monitor_pkg.core.following.events import AnomalyEvent
 from sop_monitor_pkg.core.procedure.file import load
 
 
@@ -24,7 +24,7 @@ def main(path: Path, procedure: Path) -> None:
         print("ready", flush=True)
         while True:
             now_ns = time.time_ns()
-            book.suspect(Suspicion(Kind.WRONG_ORDER, now_ns, "rotate_part"), now_ns)
+            book.suspect(AnomalyEvent(Kind.WRONG_ORDER, now_ns, "rotate_part"), now_ns)
             book.acknowledge(book.table.raised, "Ana", "", now_ns)
             book.end_cycle(now_ns, {})
 

@@ -15,9 +15,9 @@ from node_kit.testing import free_port, ros  # noqa: F401
 from sop_monitor_pkg.core.alarms.book import AlarmBook
 from sop_monitor_pkg.core.alarms.journal import Journal
 from sop_monitor_pkg.core.alarms.kinds import Kind
-from sop_monitor_pkg.core.following.events import Suspicion
+from sop_monitor_pkg.core.following.events import AnomalyEvent
 from sop_monitor_pkg.core.normal.learning import learn
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.procedure.file import load
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 
@@ -29,7 +29,7 @@ MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/
 
 
 @pytest.fixture(scope="session")
-def known() -> Normal:
+def known() -> NormalModel:
     """What 24 cycles of the small work teach."""
     return learn(small_work.PROCEDURE, small_work.cycles(24), "random", 1)
 
@@ -97,7 +97,7 @@ def kitting_journal(folder: Path) -> Path:
     path = folder / "journal.db"
     with Journal(path) as journal:
         book = AlarmBook(load(PROCEDURES / "kitting.yaml"), journal, lambda change: None)
-        book.suspect(Suspicion(Kind.SKIPPED, 1, "pack_cable"), 1)
+        book.suspect(AnomalyEvent(Kind.SKIPPED, 1, "pack_cable"), 1)
     return path
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sop_monitor_pkg.core.alarms.kinds import Kind
 from sop_monitor_pkg.core.following.watching import AlarmLine, StepLine, watch
 from sop_monitor_pkg.core.normal.learning import RATE_HZ, Example
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.procedure.file import check
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 from sop_monitor_pkg.core.recognition.phases import PHASES, Segment, states_of
@@ -100,12 +100,12 @@ def cycles(count: int, first: int = 100, labelled: int | None = None, eyes: bool
     ]
 
 
-def steps(example: Example, known: Normal) -> list[str]:
+def steps(example: Example, known: NormalModel) -> list[str]:
     """Those told, in order."""
     return [line.step for line in watch(PROCEDURE, known, example) if isinstance(line, StepLine)]
 
 
-def raised(example: Example, known: Normal) -> list[tuple[Kind, float]]:
+def raised(example: Example, known: NormalModel) -> list[tuple[Kind, float]]:
     """Kind (as it turned out) and time of each alarm."""
     found: dict[int, tuple[Kind, float]] = {}
     for line in watch(PROCEDURE, known, example):

@@ -13,14 +13,14 @@ from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmError, A
 from sop_monitor_pkg.core.alarms.journal import Journal, entries, verify
 from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
 from sop_monitor_pkg.core.alarms.table import AlarmState
-from sop_monitor_pkg.core.following.events import Suspicion
+from sop_monitor_pkg.core.following.events import AnomalyEvent
 from sop_monitor_pkg.core.procedure.file import load
 
 STATION = load(Path(__file__).resolve().parents[1] / "config" / "procedures" / "station.yaml")
 RULES = AlarmRules(on_delay_s=1.0, off_delay_s=2.0, cause_window_s=10.0)
 
 
-class Bench:
+class AlarmBench:
     """A book on a real journal, with a clock to turn."""
 
     def __init__(self, path):
@@ -52,7 +52,7 @@ class Bench:
 
     def see(self, kind, step="", active=True, score=0.9, reason="", ago_s=0.0):
         stamp_ns = self.now_ns - round(ago_s * SECOND_NS)
-        suspicion = Suspicion(Kind(kind), stamp_ns, step, score, reason, active)
+        suspicion = AnomalyEvent(Kind(kind), stamp_ns, step, score, reason, active)
         self.book.suspect(suspicion, self.now_ns)
 
     def states(self):
@@ -64,7 +64,7 @@ class Bench:
 
 @pytest.fixture
 def bench(folder):
-    bench = Bench(folder / "journal.db")
+    bench = AlarmBench(folder / "journal.db")
     yield bench
     bench.journal.close()
 
@@ -407,7 +407,7 @@ def test_answers_from_many_threads_stay_in_the_order_of_the_journal(bench):
 
     def work(name):
         for i in range(40):
-            fault = Suspicion(Kind.REPEATED, i, "rotate_part")
+            fault = AnomalyEvent(Kind.REPEATED, i, "rotate_part")
             bench.book.suspect(fault, i)
             with refused():
                 bench.book.acknowledge(bench.book.table.raised, name, "", i)
@@ -434,7 +434,7 @@ class AnyDay(RuleBasedStateMachine):
     def begin(self):
         memory = Path("/dev/shm")
         self.folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
-        self.bench = Bench(Path(self.folder.name) / "journal.db")
+        self.bench = AlarmBench(Path(self.folder.name) / "journal.db")
 
     def teardown(self):
         self.bench.journal.close()

@@ -12,9 +12,9 @@ from sop_monitor_pkg.core.alarms.kinds import Kind
 from sop_monitor_pkg.core.checks.place_faults import PlaceFaults
 from sop_monitor_pkg.core.checks.place_watch import PlaceWatch
 from sop_monitor_pkg.core.checks.surfaces import SurfaceWatch
-from sop_monitor_pkg.core.following.events import StepBegun, Suspicion
+from sop_monitor_pkg.core.following.events import AnomalyEvent, StepBegun
 from sop_monitor_pkg.core.following.follower import CycleFollower
-from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.scores import CycleScores
 from sop_monitor_pkg.core.following.watching import AlarmLine, StepLine, WarningLine, watch
 from sop_monitor_pkg.core.normal import learning, places
 from sop_monitor_pkg.core.recognition.evidence import Evidence
@@ -324,15 +324,15 @@ def test_a_step_in_which_nobody_had_time_to_read_its_label_is_skipped(known, len
     labelled = small_work.procedure(
         small_work.TEXT.replace("title: Turn it", "title: Turn it, labels: [{text: LOT-47}]")
     )
-    follower, seen = CycleFollower(labelled, known), Seen()
+    follower, seen = CycleFollower(labelled, known), CycleScores()
     follower._labels.reads, follower._told = True, [(1, 2.0)]
     follower._close(2.0 + length_s, 2.0 + length_s, seen)
-    (told,) = (event for event in seen.events if isinstance(event, Suspicion))
+    (told,) = (event for event in seen.events if isinstance(event, AnomalyEvent))
     assert (told.kind, told.step) == (kind, "turn") and "no label reads LOT-47" in told.reason
     uncalibrated = CycleFollower(labelled, replace(known, scales={}))
     uncalibrated._labels.reads, uncalibrated._told = True, [(1, 2.0)]
-    uncalibrated._close(2.5, 2.5, seen := Seen())
-    assert [e.kind for e in seen.events if isinstance(e, Suspicion)] == [Kind.LABEL]
+    uncalibrated._close(2.5, 2.5, seen := CycleScores())
+    assert [e.kind for e in seen.events if isinstance(e, AnomalyEvent)] == [Kind.LABEL]
 
 
 def test_standing_still_counts_from_when_the_work_goes_on(known):
@@ -342,7 +342,10 @@ def test_standing_still_counts_from_when_the_work_goes_on(known):
     for latent, time_s in zip(example.latents, example.times_s):
         follower.look(latent, time_s)
     follower._evidence.change = np.zeros(small_work.WIDTH)
-    goes_on, seen = replace(follower.belief, path=(*follower.belief.path, (0, end_s))), Seen()
+    goes_on, seen = (
+        replace(follower.belief, path=(*follower.belief.path, (0, end_s))),
+        CycleScores(),
+    )
     follower._score_time(goes_on, end_s + 1.2, seen)
     assert [score.value for score in seen.scores if score.name == "still"] == [0.0]
 

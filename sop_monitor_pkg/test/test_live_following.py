@@ -9,11 +9,11 @@ import small_work
 from small_work import PROCEDURE, STEPS, cycle, cycles, part
 from sop_monitor_pkg.core.alarms.kinds import Kind
 from sop_monitor_pkg.core.following.events import (
+    AnomalyEvent,
     CycleEnded,
     CycleLost,
     StepBegun,
     StepEnded,
-    Suspicion,
 )
 from sop_monitor_pkg.core.following.live import LiveFollower
 from sop_monitor_pkg.core.normal import model as normal
@@ -24,11 +24,11 @@ def test_a_cycle_whose_alarms_were_all_false_teaches_and_another_does_not(known,
     """Live: a slow step raises an alarm; called false, the same slowness raises none."""
     follower = LiveFollower(PROCEDURE, known)
 
-    def follow(begin_s: float) -> list[Suspicion]:
+    def follow(begin_s: float) -> list[AnomalyEvent]:
         example = cycle(seed=4, slower={"turn": 1.9}, eyes=False)
         stamps = [round((begin_s + time_s) * 1e9) for time_s in example.times_s]
         events = [e for x, t in zip(example.latents, stamps) for e in follower.look(x, t)]
-        return [event for event in events if isinstance(event, Suspicion)]
+        return [event for event in events if isinstance(event, AnomalyEvent)]
 
     (first, *_) = follow(100.0)
     follower.raised([(1, first.stamp_ns), (2, first.stamp_ns + 1)])
@@ -67,7 +67,7 @@ def test_cycles_follow_each_other_live(known):
     begun = [event.step for event in events[: ends[1]] if isinstance(event, StepBegun)]
     assert begun == [*STEPS, *STEPS]
     assert all(event.stamp_ns >= 10**18 for event in events)
-    assert not [event for event in events if isinstance(event, Suspicion)]
+    assert not [event for event in events if isinstance(event, AnomalyEvent)]
 
 
 def work(follower, cycles_, start_ns=10**18, pause_s=0.2):
@@ -82,7 +82,7 @@ def work(follower, cycles_, start_ns=10**18, pause_s=0.2):
 def told(events):
     """Steps and ends of cycles in order, and kinds of suspicions."""
     order = [getattr(e, "step", "") or type(e).__name__ for e in events if type(e) in ORDER]
-    return order, {e.kind for e in events if isinstance(e, Suspicion)}
+    return order, {e.kind for e in events if isinstance(e, AnomalyEvent)}
 
 
 ORDER = (StepBegun, CycleEnded, CycleLost)
@@ -146,6 +146,6 @@ def test_a_suspicion_is_over_when_its_cause_is_gone(known):
         for s in example.sightings
     )
     events = feed(LiveFollower(PROCEDURE, known), replace(example, sightings=seen), 10**18)
-    said = [(e.kind, e.active) for e in events if isinstance(e, Suspicion)]
+    said = [(e.kind, e.active) for e in events if isinstance(e, AnomalyEvent)]
     assert set(said[:-1]) == {(Kind.FOREIGN_OBJECT, True)}
     assert said[-1] == (Kind.FOREIGN_OBJECT, False)

@@ -8,11 +8,11 @@ from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmRules
 from sop_monitor_pkg.core.alarms.journal import Journal, entries
 from sop_monitor_pkg.core.alarms.kinds import Kind
 from sop_monitor_pkg.core.following.events import (
+    AnomalyEvent,
     CycleEnded,
     CycleLost,
     StepBegun,
     StepEnded,
-    Suspicion,
 )
 from sop_monitor_pkg.core.following.monitor import EventError, Monitor
 from sop_monitor_pkg.core.procedure.file import check, load
@@ -25,7 +25,7 @@ CLEAN = [
 ]  # fmt: skip
 
 
-class Work:
+class WorkScript:
     """A monitor on a real journal, and somebody who works."""
 
     def __init__(self, procedure, path):
@@ -69,7 +69,7 @@ class Work:
 
 @pytest.fixture
 def work(station, folder):
-    work = Work(station, folder / "journal.db")
+    work = WorkScript(station, folder / "journal.db")
     yield work
     work.journal.close()
 
@@ -120,7 +120,7 @@ def test_an_optional_step_too_late_is_out_of_order(work):
 
 def sees(work, kind, step, reason="screw_m3 where screw_m4 belongs", seconds=0.5):
     for _ in range(round(seconds * 10)):
-        work.monitor.take(Suspicion(kind, work.now_ns, step, 0.9, reason), work.now_ns)
+        work.monitor.take(AnomalyEvent(kind, work.now_ns, step, 0.9, reason), work.now_ns)
         work.now_s += 0.1
 
 
@@ -161,7 +161,7 @@ def test_the_next_piece_has_alarms_of_its_own(work, done, kind, reason, idle_s):
 def test_times_that_the_procedure_fixes_are_watched(folder):
     text = "procedure: p\nsteps:\n  - {step: glue, takes_s: [2, 5]}\n  - {step: press}\n"
     procedure, _ = check(text)
-    work = Work(procedure, folder / "journal.db")
+    work = WorkScript(procedure, folder / "journal.db")
     work.do("glue", seconds=1.0)
     assert work.alarms() == [("too_fast", "glue")]
     work.finish()
@@ -180,7 +180,7 @@ def test_what_looks_like_no_step_is_unknown_until_it_does(work):
 
     def unknown(**news):
         if news:
-            seen = Suspicion(Kind.UNKNOWN_ACTION, work.now_ns, "place_base", **news)
+            seen = AnomalyEvent(Kind.UNKNOWN_ACTION, work.now_ns, "place_base", **news)
             work.monitor.take(seen, work.now_ns)
         state = work.monitor.state(work.now_ns)
         message = messages.state_message(state, work.monitor._procedure, work.now_ns)
@@ -284,11 +284,11 @@ def test_lamp_and_buzzer_follow_the_alarms_of_those_they_tell(work):
         return annunciation.lamp(procedure, alarms), annunciation.buzzer(procedure, alarms)
 
     assert shown() == ("green", False)
-    work.monitor.take(Suspicion(Kind.HESITATING, work.now_ns, "rotate_part"), work.now_ns)
+    work.monitor.take(AnomalyEvent(Kind.HESITATING, work.now_ns, "rotate_part"), work.now_ns)
     work.do("pick_base")
     assert work.book.snapshot() and shown() == ("green", False)  # only the supervisor is told
     work.now_s += 20.0
-    work.monitor.take(Suspicion(Kind.DROPPED_PART, work.now_ns, "rotate_part"), work.now_ns)
+    work.monitor.take(AnomalyEvent(Kind.DROPPED_PART, work.now_ns, "rotate_part"), work.now_ns)
     work.do("place_base")
     assert shown() == ("yellow_blinking", True)
     work.do("place_base", seconds=11.0)
@@ -313,7 +313,7 @@ def test_the_buzzer_sounds_until_somebody_has_seen_the_alarm_also_when_it_is_gon
 
 def test_a_procedure_without_people_leaves_nobody_out(folder):
     procedure, _ = check("procedure: p\nsteps:\n  - {step: glue}\n  - {step: press}\n")
-    work = Work(procedure, folder / "journal.db")
+    work = WorkScript(procedure, folder / "journal.db")
     work.do("press")
     assert annunciation.lamp(procedure, work.book.snapshot()) == "red_blinking"
     assert annunciation.buzzer(procedure, work.book.snapshot())
@@ -321,7 +321,7 @@ def test_a_procedure_without_people_leaves_nobody_out(folder):
 
 
 def test_the_kit_may_be_packed_in_any_order(folder):
-    work = Work(load(PROCEDURES / "kitting.yaml"), folder / "journal.db")
+    work = WorkScript(load(PROCEDURES / "kitting.yaml"), folder / "journal.db")
     work.do(
         *["open_box", "pack_cable", "pack_battery", "look_through", "pack_cable", "pack_adapter"]
     )

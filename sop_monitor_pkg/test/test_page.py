@@ -18,7 +18,7 @@ from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmRules
 from sop_monitor_pkg.core.alarms.clips import ClipFolder, step_clip, write
 from sop_monitor_pkg.core.alarms.journal import Journal
 from sop_monitor_pkg.core.alarms.kinds import Kind
-from sop_monitor_pkg.core.following.events import CycleEnded, StepBegun, Suspicion
+from sop_monitor_pkg.core.following.events import AnomalyEvent, CycleEnded, StepBegun
 from sop_monitor_pkg.core.following.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
 from sop_monitor_pkg.web.board import Beside, CycleTimes, Expected, board
@@ -32,7 +32,7 @@ expect.set_options(timeout=TIMEOUT_MS)
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
-class Station:
+class PageStation:
     """A monitor with some cycles behind it and two alarms open."""
 
     def __init__(self, procedure, path):
@@ -72,7 +72,7 @@ class Station:
         self.now_s += seconds
 
     def suspect(self, kind, step, reason):
-        self.monitor.take(Suspicion(kind, self.now_ns(), step, 0.9, reason), self.now_ns())
+        self.monitor.take(AnomalyEvent(kind, self.now_ns(), step, 0.9, reason), self.now_ns())
 
     def now_ns(self):
         return round(self.now_s * SECOND_NS)
@@ -116,7 +116,7 @@ def browser():
 
 @pytest.fixture
 def served(station, folder):
-    desk = Station(station, folder / "journal.db")
+    desk = PageStation(station, folder / "journal.db")
     server = PageServer(make_app(desk, TOKEN, only_this_machine=True), "127.0.0.1", 0)
     server.start()
     desk.url = f"http://127.0.0.1:{server.port}"

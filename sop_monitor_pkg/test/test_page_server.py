@@ -12,7 +12,7 @@ import pytest
 from sop_monitor_pkg.core.alarms.book import SECOND_NS, AlarmBook, AlarmRules
 from sop_monitor_pkg.core.alarms.journal import Journal, entries
 from sop_monitor_pkg.core.alarms.kinds import Kind
-from sop_monitor_pkg.core.following.events import CycleEnded, StepBegun, StepEnded, Suspicion
+from sop_monitor_pkg.core.following.events import AnomalyEvent, CycleEnded, StepBegun, StepEnded
 from sop_monitor_pkg.core.following.monitor import Monitor
 from sop_monitor_pkg.web.app import make_app
 from sop_monitor_pkg.web.board import Beside, CycleTimes, board
@@ -21,7 +21,7 @@ from sop_monitor_pkg.web.server import PageServer, ServerError, kept_token
 TOKEN = "a token of a test"
 
 
-class Desk:
+class DeskClient:
     """A monitor without a node: what the page needs."""
 
     def __init__(self, procedure, path):
@@ -84,7 +84,7 @@ class Browser:
 
 @pytest.fixture
 def desk(station, folder):
-    desk = Desk(station, folder / "journal.db")
+    desk = DeskClient(station, folder / "journal.db")
     yield desk
     desk.close()
 
@@ -110,7 +110,7 @@ def test_the_page_shows_where_the_work_stands(desk, browser):
 
 
 def test_an_alarm_is_shown_with_its_age_and_answered(desk, browser):
-    desk.take(Suspicion, Kind.DEFECT, desk.now_ns(), "pick_base", 0.8, "A <scratch>")
+    desk.take(AnomalyEvent, Kind.DEFECT, desk.now_ns(), "pick_base", 0.8, "A <scratch>")
     desk.now_s += 61.0
     (alarm,) = json.loads(browser.get("/api/board"))["alarms"]
     assert (alarm["kind"], alarm["priority"]) == ("defect", "high")
@@ -126,7 +126,7 @@ def test_an_alarm_is_shown_with_its_age_and_answered(desk, browser):
 
 
 def test_an_alarm_of_another_procedure_in_the_same_journal_is_shown(station, kitting_journal):
-    desk = Desk(station, kitting_journal)
+    desk = DeskClient(station, kitting_journal)
     (alarm,) = desk.board()["alarms"]
     assert (alarm["kind"], alarm["title"]) == ("skipped", "pack_cable")
     desk.close()
@@ -150,7 +150,7 @@ def test_conditions_are_shelved_and_taken_out_of_service(desk, browser):
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN + "x", "ü"])
 def test_without_the_token_nothing_is_answered(desk, browser, token):
-    desk.take(Suspicion, Kind.DEFECT, desk.now_ns(), "pick_base")
+    desk.take(AnomalyEvent, Kind.DEFECT, desk.now_ns(), "pick_base")
     token = token.encode().decode("latin-1")
     for path in ("alarms/1/acknowledge", "alarms/1/false_alarm", "shelve", "out_of_service"):
         code, text = browser.post(f"/api/{path}", {"by": "x", "condition": "label"}, token)
@@ -177,7 +177,7 @@ def test_history_goes_back_page_by_page(desk, browser):
 
 
 def test_the_whole_journal_can_be_taken_away(desk, browser):
-    desk.take(Suspicion, Kind.DEFECT, desk.now_ns(), "pick_base", 0.8, '=1+1,"quoted"')
+    desk.take(AnomalyEvent, Kind.DEFECT, desk.now_ns(), "pick_base", 0.8, '=1+1,"quoted"')
     rows = list(csv.DictReader(io.StringIO(browser.get("/api/history.csv"))))
     assert len(rows) == desk.book.head
     assert rows[0]["reason"] == '\'=1+1,"quoted"'  # no formula for a spreadsheet

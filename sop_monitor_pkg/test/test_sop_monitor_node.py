@@ -27,7 +27,7 @@ from vjepa_interfaces.msg import Alert, Alerts, Outlook, SopEvent, SopState
 MODULE = "sop_monitor_pkg.nodes.sop_monitor_node"
 
 
-class Decoder:
+class ScriptedDecoder:
     """Somebody who follows the work and tells the monitor; listens to what it says."""
 
     def __init__(self, ros, folder):
@@ -75,7 +75,7 @@ class Decoder:
 
 @pytest.fixture
 def decoder(ros, folder):
-    return Decoder(ros, folder)
+    return ScriptedDecoder(ros, folder)
 
 
 def get(port, path) -> bytes | None:

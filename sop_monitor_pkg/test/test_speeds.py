@@ -7,7 +7,7 @@ import pytest
 import small_work
 from small_work import PROCEDURE, part
 from sop_monitor_pkg.core.following.follower import CycleFollower
-from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.scores import CycleScores
 from sop_monitor_pkg.core.recognition.phases import Segment
 from sop_monitor_pkg.core.tracks import speeds
 from sop_monitor_pkg.core.tracks.sightings import Sighting
@@ -74,7 +74,7 @@ def test_in_a_step_whose_parts_are_not_always_seen_to_move_no_speed_is_excess(se
 @pytest.mark.parametrize("speed, factor", [(0.45, 1.0), (1.5, 2.0)])
 def test_a_short_step_in_which_a_part_goes_faster_than_ever_is_twice_as_hasty(known, speed, factor):
     normal = replace(known, speeds=learned())
-    follower, seen = CycleFollower(PROCEDURE, normal), Seen()
+    follower, seen = CycleFollower(PROCEDURE, normal), CycleScores()
     follower._told = [(1, 1.0)]
     for sighting in moved(speed):
         follower._speeds.take(sighting.parts, sighting.time_s)

@@ -21,7 +21,7 @@ from vjepa_planner_pkg.core.calibration.calibration import Calibration
 from vjepa_world_model.weights.checkpoints import SHIPPED, choose_device
 
 from benchmarks import workers
-from benchmarks.journal import Journal
+from benchmarks.journal import EpisodeLog
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import identity, summary
 from benchmarks.recipe import (
@@ -116,7 +116,7 @@ def evaluate(
     first: list[Key] = [(turned_method(CALIBRATE, t), CALIBRATION_EPISODE) for t in turns_deg]
     methods = [turned_method(v, t) for t in turns_deg for v in variants]
     wanted = first + [(method, i) for method in methods for i in range(episodes)]
-    journal = Journal(file.with_suffix(".episodes.jsonl"), key)
+    journal = EpisodeLog(file.with_suffix(".episodes.jsonl"), key)
     known = sum(_name(k) in journal.records for k in wanted)
     if known:
         console.print(f"{known} episodes are known from an interrupted run")
@@ -195,7 +195,7 @@ def _with(recipe: TurnedRecipe, records: Mapping[int, dict]) -> TurnedRecipe:
     )
 
 
-def _how_it_goes(journal: Journal) -> str:
+def _how_it_goes(journal: EpisodeLog) -> str:
     errors = [r["error_cm"] for n, r in journal.records.items() if n.startswith(f"{WITH} ")]
     return f"{WITH}: {sum(e <= 3.0 for e in errors)} of {len(errors)} within 3 cm"
 

@@ -30,7 +30,7 @@ from rich.table import Table
 from scipy.special import expit, logit
 from vjepa_world_model.training.loop import RunError
 
-from benchmarks.journal import Journal, fingerprint, source_fingerprint
+from benchmarks.journal import EpisodeLog, fingerprint, source_fingerprint
 
 CPU = torch.device("cpu")
 WORK = Path("out/bench/defects")
@@ -70,7 +70,7 @@ def main(
         what["test"] = fingerprint(test) if test else None
         work = _trainings(out, what | {"source": source_fingerprint(TRAINING)})
         what["source"] = source_fingerprint([perception_pkg.core])
-        journal = Journal(out / "journal.jsonl", what)
+        journal = EpisodeLog(out / "journal.jsonl", what)
         for name, (training, measured) in rounds.items():
             if name in journal.records:
                 console.print(f"{name}: already measured")

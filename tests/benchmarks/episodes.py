@@ -24,7 +24,7 @@ from vjepa_sim.core.physics import WORKSPACE_HIGH, WORKSPACE_LOW, UnreachableErr
 from vjepa_world_model.model.world_model import WorldModel
 from vjepa_world_model.weights.checkpoints import load_world_model
 
-from benchmarks.recipe import WITH_MODEL, Recipe
+from benchmarks.recipe import WITH_MODEL, ReachRecipe
 
 ARRIVED_M = 5e-4  # the oracle is content with this
 
@@ -50,7 +50,7 @@ class Played:
 class Player:
     """Plays episodes; keeps what is slow to make, the simulation and the world models."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: ReachRecipe):
         """`recipe` says which models and settings."""
         self._recipe = recipe
         self._planner, self._mpc = recipe.settings()

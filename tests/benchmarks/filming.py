@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from perception_pkg.core.recordings import RecordingError
+from perception_pkg.core.recordings import StationRecordingError
 
 
 def record(folder: Path, seed: int, cycles: int, *options: str, first: int = 0) -> Path:
@@ -29,5 +29,5 @@ def record(folder: Path, seed: int, cycles: int, *options: str, first: int = 0) 
     sizes = ["--seed", seed, "--first", first, "--cycles", cycles]
     code = subprocess.run([*command, *map(str, sizes)]).returncode
     if code:
-        raise RecordingError(f"{folder} could not be filmed (exit code {code})")
+        raise StationRecordingError(f"{folder} could not be filmed (exit code {code})")
     return folder

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 
-class Journal:
+class EpisodeLog:
     """Records under a key, in a file that belongs to one recipe.
 
     A file of another recipe, or of other source code, is begun anew: its records would not be

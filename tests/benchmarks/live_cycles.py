@@ -32,7 +32,7 @@ class LiveAlarm:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LiveVerdict:
     """Cycles seen from beginning to end, and what was said of them.
 
     Attributes:
@@ -88,7 +88,7 @@ class CycleEar:
         """How many alarms there were."""
         return len(self._kinds)
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> LiveVerdict:
         """So far; the first cycle may have begun before anybody listened, and does not count."""
         whole = sorted(set(self._faults) & set(self._first) - {min(self._first, default=0)})
         cycles = [LiveCycle(n, self._first[n], self._last[n], self._faults[n]) for n in whole]
@@ -96,7 +96,7 @@ class CycleEar:
         return judge(cycles, alarms)
 
 
-def judge(cycles: Sequence[LiveCycle], alarms: Sequence[LiveAlarm]) -> Verdict:
+def judge(cycles: Sequence[LiveCycle], alarms: Sequence[LiveAlarm]) -> LiveVerdict:
     """Whose cycle each alarm is, and whether it is right."""
     own: dict[int, list[LiveAlarm]] = {cycle.number: [] for cycle in cycles}
     stray = 0
@@ -123,4 +123,4 @@ def judge(cycles: Sequence[LiveCycle], alarms: Sequence[LiveAlarm]) -> Verdict:
             told = "; ".join(", then ".join(alarm.kinds) for alarm in found) or "nothing"
             done = ", ".join(cycle.faults) or "correct"
             wrong.append(f"cycle {cycle.number}, {done}: {told}")
-    return Verdict(**counts, stray=stray, wrong=wrong)
+    return LiveVerdict(**counts, stray=stray, wrong=wrong)

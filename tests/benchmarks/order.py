@@ -26,7 +26,7 @@ from benchmarks.progress import ProgressView
 
 
 @dataclass(frozen=True)
-class Recording:
+class OrderRecording:
     """What the recogniser saw and what was done; the last step of each is the mistake."""
 
     seen: list[int | str]
@@ -75,7 +75,7 @@ def main(
     console.print(f"figures: {out}", highlight=False)
 
 
-def read(file: Path) -> dict[str, Recording]:
+def read(file: Path) -> dict[str, OrderRecording]:
     """The recordings of a file.
 
     Raises:
@@ -96,12 +96,12 @@ def read(file: Path) -> dict[str, Recording]:
                 raise SequenceError(f"recording {name}: {key!r} must be a list of step labels")
         if not lists[1]:
             raise SequenceError(f"recording {name}: 'gt' is empty; its last step is the mistake")
-        recordings[name] = Recording(*lists)
+        recordings[name] = OrderRecording(*lists)
     return recordings
 
 
 def measure(
-    recordings: dict[str, Recording], accepted: float, progress: ProgressView | None = None
+    recordings: dict[str, OrderRecording], accepted: float, progress: ProgressView | None = None
 ) -> dict[str, Any]:
     """Figures of the learned order (at the top), of its verdict on the truth, and of no verdict."""
     flags: dict[str, list[bool]] = {}

@@ -34,7 +34,7 @@ _CEM = {
 
 
 @dataclass
-class Row:
+class ParityRow:
     """One file: what was compared, or why it could not be."""
 
     file: str
@@ -85,12 +85,12 @@ def main(
         raise typer.Exit(1)
 
 
-def compare(folder: Path) -> list[Row]:
+def compare(folder: Path) -> list[ParityRow]:
     """One row per .npz and .pt file of `folder`, by name."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, ParityRow] = {}
     read: dict[str, dict[str, np.ndarray]] = {}
     for path in sorted(folder.glob("*.npz")):
-        row = rows[path.name] = Row(path.name, "unknown")
+        row = rows[path.name] = ParityRow(path.name, "unknown")
         with _faults_of(row):
             arrays = parity.read_arrays(path)
             row.kind = parity.kind_of(arrays)
@@ -103,7 +103,7 @@ def compare(folder: Path) -> list[Row]:
             rows[name].differences = compare_one(arrays)
     checkpoints = sorted(folder.glob("*.pt"))
     for path in checkpoints:
-        rows[path.name] = Row(path.name, "checkpoint")
+        rows[path.name] = ParityRow(path.name, "checkpoint")
         with _faults_of(rows[path.name]):
             parity.check_checkpoint(path)
     heads = [
@@ -124,7 +124,7 @@ def compare(folder: Path) -> list[Row]:
 
 def cem_difference(arrays: dict[str, np.ndarray], model: WorldModel) -> Difference:
     """What our reference planner chooses under the plan's seed, beside what the reference chose."""
-    plan = parity.Plan.of(arrays)
+    plan = parity.ReferencePlan.of(arrays)
     missing = sorted({"mpc_args", "seed", "cem_action"} - set(arrays))
     if missing:
         raise ParityError(f"it is a plan without {', '.join(missing)}")
@@ -149,7 +149,7 @@ def cem_difference(arrays: dict[str, np.ndarray], model: WorldModel) -> Differen
 
 
 def _compare_plan(
-    rows: dict[str, Row],
+    rows: dict[str, ParityRow],
     name: str,
     arrays: dict[str, np.ndarray],
     checkpoints: list[Path],
@@ -157,7 +157,7 @@ def _compare_plan(
 ) -> None:
     """Compares a plan with the checkpoint that fits it best; both get what was found."""
     with _faults_of(rows[name]):
-        plan = parity.Plan.of(arrays)
+        plan = parity.ReferencePlan.of(arrays)
         if not checkpoints:
             raise ParityError("there is no checkpoint (.pt) in the folder to compute it with")
         found, refused = [], []
@@ -178,7 +178,7 @@ def _compare_plan(
         rows[name].differences = [*differences, cem_difference(arrays, model)]
 
 
-def _compare_weights(row: Row, path: Path, encoders: list[dict[str, np.ndarray]]) -> None:
+def _compare_weights(row: ParityRow, path: Path, encoders: list[dict[str, np.ndarray]]) -> None:
     """A checkpoint that no plan was computed with may still have the weights of an encoder file."""
     with _faults_of(row):
         for arrays in encoders:
@@ -192,7 +192,7 @@ def _compare_weights(row: Row, path: Path, encoders: list[dict[str, np.ndarray]]
 class _faults_of:
     """Puts what cannot be compared into the row, and goes on: a file may hold anything."""
 
-    def __init__(self, row: Row):
+    def __init__(self, row: ParityRow):
         self._row = row
 
     def __enter__(self) -> None:
@@ -207,7 +207,7 @@ class _faults_of:
         return True
 
 
-def _line(row: Row, width: int) -> str:
+def _line(row: ParityRow, width: int) -> str:
     if row.fault:
         return f"FAIL  {row.file:<{width}}  cannot be compared: {row.fault}"
     largest = row.largest
@@ -219,7 +219,7 @@ def _line(row: Row, width: int) -> str:
     )
 
 
-def _plain(row: Row) -> dict:
+def _plain(row: ParityRow) -> dict:
     return {
         "file": row.file,
         "kind": row.kind,

@@ -18,10 +18,10 @@ from perception_pkg.core.defects.metrics import DefectScores
 from perception_pkg.core.detection.boxes import Found, overlaps
 from perception_pkg.core.detection.detector import OnnxDetector
 from perception_pkg.core.detection.size_rule import UNKNOWN
-from perception_pkg.core.detection.tracking import Part, Tracker
+from perception_pkg.core.detection.tracking import TrackedPart, Tracker
 from perception_pkg.core.labels import counts, crop_truth
 from perception_pkg.core.model_folder import ModelError, write_json
-from perception_pkg.core.recordings import Frame, Recording, RecordingError
+from perception_pkg.core.recordings import RecordedFrame, StationRecording, StationRecordingError
 from perception_pkg.core.regions import DEFECTS, TEXT, Region
 from perception_pkg.core.text.fusing import FusedText, TextFuser
 from perception_pkg.core.text.reader import TextReader
@@ -68,7 +68,7 @@ def main(
         eyes = (OnnxDetector(detector, threads, 0.01), DefectFinder(defects, threads))
         reader = TextReader(threads)
         if recording:
-            source = Recording(recording)
+            source = StationRecording(recording)
             chosen = [(source, cycle) for cycle in source.cycles[:cycles]]
         else:
             chosen = film(out / f"seed_{seed}", seed, cycles)
@@ -77,7 +77,7 @@ def main(
             for source, cycle in chosen:
                 _look(tally, source, cycle, *eyes, reader)
                 view.advance()
-    except (ModelError, RecordingError) as error:
+    except (ModelError, StationRecordingError) as error:
         console.print(f"[red]bench perception:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     figures = tally.figures()
@@ -156,7 +156,7 @@ class Tally:
 
 def _look(
     tally: Tally,
-    source: Recording,
+    source: StationRecording,
     cycle: Path,
     detector: OnnxDetector,
     finder: DefectFinder,
@@ -185,7 +185,7 @@ def _look(
     _count_texts(tally, shown)
 
 
-def _count_boxes(tally: Tally, frame: Frame, found: list[Found]) -> None:
+def _count_boxes(tally: Tally, frame: RecordedFrame, found: list[Found]) -> None:
     """For average precision. Truth that is hardly visible neither counts nor makes a box wrong."""
     truth = [box for box in frame.truth["boxes"] if box["class"] in tally.classes]
     boxes = np.array([box["xyxy"] for box in truth], float).reshape(-1, 4)
@@ -208,7 +208,9 @@ def _count_boxes(tally: Tally, frame: Frame, found: list[Found]) -> None:
         tally.found_classes.append(item.best)
 
 
-def _count_sizes(tally: Tally, frame: Frame, parts: list[Part], sized: set[str]) -> None:
+def _count_sizes(
+    tally: Tally, frame: RecordedFrame, parts: list[TrackedPart], sized: set[str]
+) -> None:
     """Whether parts of one size are taken for the other, as the node names them."""
     truth = [box for box in frame.truth["boxes"] if box["class"] in sized and counts(box)]
     if not truth or not parts:
@@ -224,7 +226,9 @@ def _count_sizes(tally: Tally, frame: Frame, parts: list[Part], sized: set[str])
         tally.named[UNKNOWN if part.name == UNKNOWN else "right" if right else "wrong"] += 1
 
 
-def _count_defects(tally: Tally, frame: Frame, region: Region, finder: DefectFinder) -> None:
+def _count_defects(
+    tally: Tally, frame: RecordedFrame, region: Region, finder: DefectFinder
+) -> None:
     """What the node gives for a region: one that is scored below the threshold has no mask."""
     with _timed(tally, "defects"):
         seen = finder.inspect(frame.image, [region])
@@ -233,7 +237,9 @@ def _count_defects(tally: Tally, frame: Frame, region: Region, finder: DefectFin
         tally.defects.add(kind, mask > 0, region.crop(seen.mask), seen.scores[0])
 
 
-def _read(tally: Tally, frame: Frame, fuser: TextFuser, reader: TextReader) -> list[FusedText]:
+def _read(
+    tally: Tally, frame: RecordedFrame, fuser: TextFuser, reader: TextReader
+) -> list[FusedText]:
     """The texts of a region. Its time counts where there is a text: an empty region takes less, and
     most pictures show no label."""
     shows_text = bool(_texts_in(frame, fuser.region.name))
@@ -241,7 +247,7 @@ def _read(tally: Tally, frame: Frame, fuser: TextFuser, reader: TextReader) -> l
         return fuser.update(reader.read(frame.image, fuser.region), frame.time_s)
 
 
-def _texts_in(frame: Frame, region: str) -> list[dict]:
+def _texts_in(frame: RecordedFrame, region: str) -> list[dict]:
     return [truth for truth in frame.truth["texts"] if truth["region"] == region]
 
 
@@ -256,7 +262,7 @@ class Shown:
 
 
 def _follow_texts(
-    shown: dict[tuple[str, str], Shown], frame: Frame, region: str, texts: list[FusedText]
+    shown: dict[tuple[str, str], Shown], frame: RecordedFrame, region: str, texts: list[FusedText]
 ) -> None:
     """Notes what the reader says in this picture of each text that is there."""
     read = {(text.kind, text.text) for text in texts if text.readable}
@@ -313,12 +319,12 @@ def takes(seed: int, cycles: int) -> list[Take]:
     return [take for take in plan if take.count]
 
 
-def film(folder: Path, seed: int, cycles: int) -> list[tuple[Recording, Path]]:
+def film(folder: Path, seed: int, cycles: int) -> list[tuple[StationRecording, Path]]:
     """Films what `takes` says; each cycle with its recording."""
     chosen = []
     for take in takes(seed, cycles):
         path = record(folder / take.name, take.seed, take.count, *take.options, first=take.first)
-        source = Recording(path)
+        source = StationRecording(path)
         chosen += [(source, cycle) for cycle in source.cycles[: take.count]]
     return chosen
 

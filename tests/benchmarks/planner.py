@@ -30,9 +30,9 @@ from vjepa_world_model.weights.checkpoints import SHIPPED, load_world_model
 
 from benchmarks import contenders, energy_curves
 from benchmarks.contenders import OURS, REFERENCE, TIME_BUDGETS_MS
-from benchmarks.journal import Journal, fingerprint, source_fingerprint
+from benchmarks.journal import EpisodeLog, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
-from benchmarks.recipe import Recipe
+from benchmarks.recipe import ReachRecipe
 
 HORIZONS = "1,2,4"
 SOURCES = (vjepa_planner_pkg.core, vjepa_sim.core, vjepa_world_model)
@@ -94,7 +94,7 @@ def evaluate(
         "planner": asdict(config),
         "sources": [source_fingerprint(SOURCES), fingerprint(Path(contenders.__file__))],
     }
-    journal = Journal(file.with_suffix(".pairs.jsonl"), key)
+    journal = EpisodeLog(file.with_suffix(".pairs.jsonl"), key)
     wanted = list(itertools.product(range(pairs), horizons))
     todo = [(i, h) for i, h in wanted if _name(h, i) not in journal.records]
     if len(todo) < len(wanted):
@@ -103,7 +103,7 @@ def evaluate(
         from vjepa_sim.core.environment import Environment
 
         environment = Environment()
-    recipe = Recipe(seed, False, {})
+    recipe = ReachRecipe(seed, False, {})
     with (
         contextlib.closing(journal),
         contextlib.closing(environment),

@@ -26,9 +26,9 @@ from vjepa_world_model.weights.checkpoints import MODELS, SHIPPED, choose_device
 
 import benchmarks
 from benchmarks import workers
-from benchmarks.journal import Journal, fingerprint, source_fingerprint
+from benchmarks.journal import EpisodeLog, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
-from benchmarks.recipe import METHODS, WITH_MODEL, Key, Recipe
+from benchmarks.recipe import METHODS, WITH_MODEL, Key, ReachRecipe
 
 UNTRAINED = MODELS / "sim_panda_untrained_encoder"
 EPISODES, EPISODES_THROUGH_NODES = 100, 20
@@ -70,7 +70,7 @@ def main(
     console = Console()
     with ending_plainly(console, "eval reach"):
         chosen = choose_methods(methods, ros)
-        recipe = Recipe(
+        recipe = ReachRecipe(
             seed,
             varied,
             {m: str(p.resolve()) for m, p in zip(WITH_MODEL, (model, untrained)) if m in chosen},
@@ -99,7 +99,7 @@ def choose_methods(names: str, ros: bool) -> tuple[str, ...]:
 
 
 def evaluate(
-    recipe: Recipe,
+    recipe: ReachRecipe,
     methods: Sequence[str],
     episodes: int,
     file: Path,
@@ -117,7 +117,7 @@ def evaluate(
     begun = time.monotonic()
     through = ("composed nodes" if composed else "nodes") if ros else "process"
     key = {**identity(recipe), "through": through}
-    journal = Journal(file.with_suffix(".episodes.jsonl"), key)
+    journal = EpisodeLog(file.with_suffix(".episodes.jsonl"), key)
     wanted: list[Key] = [(method, i) for i in range(episodes) for method in methods]
     todo = [k for k in wanted if _name(k) not in journal.records]
     if len(todo) < len(wanted):
@@ -141,7 +141,7 @@ def evaluate(
     return figures
 
 
-def identity(recipe: Recipe) -> dict:
+def identity(recipe: ReachRecipe) -> dict:
     """All that the episodes of a recipe depend on, for a journal.
 
     Raises:
@@ -205,7 +205,7 @@ def table(figures: dict, methods: Sequence[str]) -> Table:
 
 
 def _play(
-    recipe: Recipe, todo: Sequence[Key], ros: bool, processes: int, composed: bool
+    recipe: ReachRecipe, todo: Sequence[Key], ros: bool, processes: int, composed: bool
 ) -> Iterator[tuple[Key, dict]]:
     if not todo:
         return
@@ -229,7 +229,7 @@ def _what_is_timed(ros: bool, processes: int, device: str) -> str:
     )
 
 
-def _how_it_goes(journal: Journal, method: str) -> str:
+def _how_it_goes(journal: EpisodeLog, method: str) -> str:
     errors = [r["error_cm"] for n, r in journal.records.items() if n.startswith(f"{method} ")]
     return f"{method}: {sum(e <= 2.0 for e in errors)} of {len(errors)} within 2 cm"
 

@@ -21,7 +21,7 @@ Key = tuple[str, int]  # method and index of the episode
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ReachRecipe:
     """What two runs must have in common for their episodes to be comparable.
 
     Attributes:
@@ -62,7 +62,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class TurnedRecipe(Recipe):
+class TurnedRecipe(ReachRecipe):
     """The same with the camera turned about the scene.
 
     A method is a variant, one of VARIANTS or CALIBRATE, and the turn: see `turned_method`.

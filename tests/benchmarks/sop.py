@@ -14,11 +14,11 @@ from perception_pkg.commands.perceive import MODELS
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from rich.table import Table
-from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.scores import CycleScores
 from sop_monitor_pkg.core.following.watching import AlarmLine, StepLine, WarningLine, judge
 from sop_monitor_pkg.core.normal import conformal
 from sop_monitor_pkg.core.normal.learning import Example, learn, play
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.normal.recordings import CycleRecording
 from sop_monitor_pkg.core.procedure import file as procedure_file
 from sop_monitor_pkg.core.procedure.examples import find_procedure
@@ -171,7 +171,7 @@ def _detections_alone(example: Example, classes: Sequence[str]) -> Example:
 
 
 def follow(
-    procedure: Procedure, normal: Normal, parts: dict[str, Cycles], console: Console, name: str
+    procedure: Procedure, normal: NormalModel, parts: dict[str, Cycles], console: Console, name: str
 ) -> Iterator[Outcome]:
     """Every cycle that was not learned from."""
     cycles = [*parts["clean"], *parts["faulty"]]
@@ -182,7 +182,7 @@ def follow(
 
 
 def follow_stream(
-    procedure: Procedure, normal: Normal, parts: dict[str, Cycles], console: Console
+    procedure: Procedure, normal: NormalModel, parts: dict[str, Cycles], console: Console
 ) -> Iterator[Outcome]:
     """The same cycles one after the other, clean and faulty in turn, without being told where one
     ends and the next begins."""
@@ -202,12 +202,12 @@ def follow_stream(
 
 
 def outcome(
-    procedure: Procedure, normal: Normal, cycle: CycleRecording, example: Example, scored: bool
+    procedure: Procedure, normal: NormalModel, cycle: CycleRecording, example: Example, scored: bool
 ) -> Outcome:
     """What became of one cycle; not `scored`: mistakes of the order are all that can be told."""
     seen = list(play(procedure, normal, example))
     if not scored:
-        seen = [(time_s, Seen(found.events)) for time_s, found in seen]
+        seen = [(time_s, CycleScores(found.events)) for time_s, found in seen]
     lines = list(judge(procedure, normal, seen))
     steps = [line for line in lines if isinstance(line, StepLine)]
     end_s = float(example.times_s[-1])

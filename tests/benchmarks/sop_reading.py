@@ -14,8 +14,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from perception_pkg.commands.perceive import EYES, Eyes, plain
-from perception_pkg.core.recordings import Recording
+from perception_pkg.commands.perceive import EYES, Perception, plain
+from perception_pkg.core.recordings import StationRecording
 from sop_monitor_pkg.core.normal import store as cycle_store
 from sop_monitor_pkg.core.normal.learning import RATE_HZ, Example
 from sop_monitor_pkg.core.normal.reader import read_cycle, width_of
@@ -44,7 +44,9 @@ class Models:
 
 def unseen(folder: Path, count: int | None) -> list[Path]:
     """Of the first cycles of a recording, or of all, those that the eyes have not looked at."""
-    return [c for c in Recording(folder).cycles[:count] if not (c / "results.jsonl").is_file()]
+    return [
+        c for c in StationRecording(folder).cycles[:count] if not (c / "results.jsonl").is_file()
+    ]
 
 
 def perceive(
@@ -110,7 +112,7 @@ def _one_thread() -> None:
 
 
 def _perceive_cycle(folder: Path, cycle: Path, models: Models) -> None:
-    eyes = Eyes(models.detector, models.defects, Recording(folder).layout, threads=1)
+    eyes = Perception(models.detector, models.defects, StationRecording(folder).layout, threads=1)
     part = cycle / f"results.jsonl.{os.getpid()}.part"  # a killed run's worker may live on
     with VideoReader(cycle / "video.mp4") as video, part.open("w") as lines:
         for line in _lines(eyes, video):
@@ -118,7 +120,7 @@ def _perceive_cycle(folder: Path, cycle: Path, models: Models) -> None:
     part.replace(cycle / "results.jsonl")
 
 
-def _lines(eyes: Eyes, video: VideoReader) -> Iterator[dict]:
+def _lines(eyes: Perception, video: VideoReader) -> Iterator[dict]:
     for number, (time_s, picture) in enumerate(thinned(video.frames(), RATE_HZ)):
         looking = [name for name in EYES if number % EVERY[name] == 0]
         results, _ = eyes.look(picture, looking, draw=False, time_s=time_s)

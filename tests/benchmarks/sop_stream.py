@@ -17,7 +17,7 @@ from sop_monitor_pkg.core.following.events import SECOND_NS, CycleEnded, Event, 
 from sop_monitor_pkg.core.following.live import LiveFollower
 from sop_monitor_pkg.core.following.monitor import Monitor
 from sop_monitor_pkg.core.normal.learning import Example, in_order
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 from sop_monitor_pkg.core.recognition.phases import Segment
 from sop_monitor_pkg.core.tracks.sightings import SeenPart, Sighting
@@ -51,7 +51,9 @@ class Followed:
         return tuple(AlarmSeen(own[0][1], tuple(own)) for own in self.kinds.values())
 
 
-def stream(procedure: Procedure, normal: Normal, examples: Sequence[Example]) -> list[Followed]:
+def stream(
+    procedure: Procedure, normal: NormalModel, examples: Sequence[Example]
+) -> list[Followed]:
     """Follows all cycles as one stream, by the follower and the monitor that the nodes run."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.db")
@@ -89,7 +91,7 @@ class _Stream:
     def __init__(
         self,
         procedure: Procedure,
-        normal: Normal,
+        normal: NormalModel,
         examples: Sequence[Example],
         journal: Journal,
     ):

@@ -10,10 +10,10 @@ from node_kit.testing import isolated_domain
 from vjepa_bringup.sim_planner import SimPlanner
 from vjepa_interfaces.msg import PlannerStatus
 
-from benchmarks.recipe import Key, Recipe
+from benchmarks.recipe import Key, ReachRecipe
 
 
-def play(recipe: Recipe, todo: Sequence[Key], composed: bool) -> Iterator[tuple[Key, dict]]:
+def play(recipe: ReachRecipe, todo: Sequence[Key], composed: bool) -> Iterator[tuple[Key, dict]]:
     """The record of each episode in `todo`, as soon as it is played.
 
     Raises:

@@ -12,12 +12,12 @@ from typing import Any
 
 from vjepa_bringup.quiet import quiet
 
-from benchmarks.recipe import Key, Recipe
+from benchmarks.recipe import Key, ReachRecipe
 
 _player = None
 
 
-def reach_player(recipe: Recipe) -> Any:
+def reach_player(recipe: ReachRecipe) -> Any:
     """The player of plain reach episodes."""
     from benchmarks.episodes import Player
 
@@ -25,10 +25,10 @@ def reach_player(recipe: Recipe) -> Any:
 
 
 def play(
-    recipe: Recipe,
+    recipe: ReachRecipe,
     todo: Sequence[Key],
     processes: int,
-    make_player: Callable[[Recipe], Any] = reach_player,
+    make_player: Callable[[ReachRecipe], Any] = reach_player,
 ) -> Iterator[tuple[Key, dict]]:
     """The record of each episode in `todo`, as soon as it is played.
 
@@ -63,7 +63,7 @@ def threads(processes: int) -> int:
     return max(1, (os.cpu_count() or 1) // processes)
 
 
-def _prepare(recipe: Recipe, threads: int, make_player: Callable[[Recipe], Any]) -> None:
+def _prepare(recipe: ReachRecipe, threads: int, make_player: Callable[[ReachRecipe], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     global _player
     with quiet():
@@ -73,6 +73,6 @@ def _prepare(recipe: Recipe, threads: int, make_player: Callable[[Recipe], Any])
     torch.set_num_threads(threads)
 
 
-def _play(recipe: Recipe, key: Key) -> dict:
+def _play(recipe: ReachRecipe, key: Key) -> dict:
     method, index = key
     return _player.play(method, recipe.episode_seed(index), recipe.varied)

@@ -150,6 +150,6 @@ def arm(ros):  # noqa: F811
 @pytest.fixture
 def world():
     """An MPC without nodes, and what it sees."""
-    from mpc_world import World
+    from mpc_world import MpcWorld
 
-    return World()
+    return MpcWorld()

@@ -2,7 +2,7 @@
 
 import numpy as np
 from vjepa_planner_pkg.core.mpc.io import (
-    Arm,
+    ArmState,
     Command,
     Goal,
     Latent,
@@ -18,7 +18,7 @@ START = np.array([0.4, 0.0, 0.2, 0.0, 0.0, 0.5, 0.3])
 PERIOD_S = 0.05  # of images and states
 
 
-class World:
+class MpcWorld:
     """An arm, a camera and a planner that see the distance to the goal, around a real MPC.
 
     Time passes only in `spend`. Everything that the MPC puts out is kept in `effects`.
@@ -97,7 +97,7 @@ class World:
             if self.guard is not None:
                 self.do(self.mpc.on_guard(*self.guard, self.now))
             if self.arm:
-                self.do(self.mpc.on_arm(Arm(self.now.ros_ns, self.state.copy()), self.now))
+                self.do(self.mpc.on_arm(ArmState(self.now.ros_ns, self.state.copy()), self.now))
             if self.camera:
                 self.do(self.mpc.on_latent(self.latent(), self.now))
             self.do(self.mpc.tick(self.now))

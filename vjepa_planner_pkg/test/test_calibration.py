@@ -22,10 +22,10 @@ from vjepa_planner_pkg.core.calibration.fit import (
     fit_turn,
     targets,
 )
-from vjepa_planner_pkg.core.calibration.run import Aborted, CalibrationRun, Recorded
+from vjepa_planner_pkg.core.calibration.run import Aborted, CalibrationRun, RecordedMove
 from vjepa_planner_pkg.core.mpc.episode import run_calibration
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
-from vjepa_planner_pkg.core.mpc.io import Arm, Command, Latent, Now, RequestPlan
+from vjepa_planner_pkg.core.mpc.io import ArmState, Command, Latent, Now, RequestPlan
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 from vjepa_planner_pkg.core.mpc.settling import Settling
 from vjepa_planner_pkg.core.search.planner import PlannerConfig, make_planner
@@ -244,7 +244,7 @@ def test_a_damaged_file_is_refused(tmp_path, spoil, named):
 # The moves.
 
 
-class Bench:
+class CalibrationBench:
     """A calibration run with inputs that the test drives; time is made up."""
 
     def __init__(self):
@@ -264,7 +264,7 @@ class Bench:
         effects = []
         for _ in range(max(1, round(seconds / 0.1))):
             self.s += 0.1
-            arm = Arm(self.now.ros_ns, self.state.copy())
+            arm = ArmState(self.now.ros_ns, self.state.copy())
             self.inputs.arm.take(arm, self.now)
             self.settling.add(arm, self.s)
             if camera:
@@ -301,7 +301,7 @@ def test_an_arm_goes_out_and_back_and_is_seen_at_rest_each_time():
 
 
 def test_the_next_move_waits_for_rest_and_for_a_picture_of_it():
-    bench = Bench()
+    bench = CalibrationBench()
     target = bench.first_command().target
     bench.state[:3] += 0.5 * (target[:3] - bench.state[:3])
     assert bench.wait() == [] and bench.run.done == 0
@@ -339,7 +339,7 @@ def faults():
 
 @pytest.mark.parametrize("named", faults())
 def test_any_fault_ends_the_moves_and_an_arm_under_way_holds(named):
-    bench = Bench()
+    bench = CalibrationBench()
     bench.first = bench.first_command()
     effects = faults()[named](bench)
     assert isinstance(effects[-1], Aborted) and named in effects[-1].reason
@@ -352,7 +352,7 @@ def test_any_fault_ends_the_moves_and_an_arm_under_way_holds(named):
 
 
 def test_moves_begin_only_with_every_input():
-    bench = Bench()
+    bench = CalibrationBench()
     assert bench.run.begin(bench.now) == []
     bench.s += bench.p.start_wait_s + 1.0
     (aborted,) = bench.run.tick(bench.now)
@@ -360,11 +360,11 @@ def test_moves_begin_only_with_every_input():
 
 
 def test_a_run_can_be_made_again_after_an_abort():
-    bench = Bench()
+    bench = CalibrationBench()
     bench.first_command()
     bench.run.stop("no more", bench.now)
     effects = bench.run.begin(bench.now)
-    while not any(isinstance(e, Recorded) for e in effects):
+    while not any(isinstance(e, RecordedMove) for e in effects):
         for effect in effects:
             bench.state = effect.target.copy()
         effects = bench.wait(0.2)

@@ -8,7 +8,7 @@ from node_kit.qos import COMMAND, LATCHED, RELIABLE, SENSOR
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vjepa_interfaces.msg import Latent
-from vjepa_planner_pkg.core.goals.frames import FrameError, FrameGate, FrameParameters
+from vjepa_planner_pkg.core.goals.frames import FrameGate, FrameParameters, FrameRefusal
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
 from vjepa_world_model.weights.checkpoints import load_world_model
 
@@ -124,12 +124,12 @@ def test_shape_rules_can_be_set():
     gate = FrameGate(FrameParameters(crop="refuse", goal_size="any", camera_frame=""), 64)
     gate.check_camera("camera/image_raw", 128, 128, "any")
     gate.check_goal("goal_image", 64, 64, "")
-    with pytest.raises(FrameError, match="crop:=center"):
+    with pytest.raises(FrameRefusal, match="crop:=center"):
         gate.check_goal("goal_image", 320, 240, "")
     gate = FrameGate(FrameParameters(), 64)
     gate.check_camera("camera/image_raw", 320, 240, CAMERA)
     gate.check_goal("goal_image", 320, 240, "")
-    with pytest.raises(FrameError, match="camera_frame"):
+    with pytest.raises(FrameRefusal, match="camera_frame"):
         gate.check_camera("camera/image_raw", 320, 240, "")
 
 

@@ -24,7 +24,7 @@ HOME = np.array([0.5, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
 STATE_HZ = 30.0
 
 
-class Arm:
+class ScriptedArm:
     """Tells its state at 30 Hz, goes where target_pose says, and stands in for the planner."""
 
     def __init__(self, ros, follow=True, guard=True, **parameters):
@@ -118,7 +118,7 @@ class Arm:
 
 
 def test_a_good_command_reaches_the_arm_once_with_the_stamp_of_its_image(ros):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     sent = arm.move()
     ros.wait_for(lambda: arm.targets and arm.grips, "target_pose and gripper_command")
     target = arm.targets[0][1]
@@ -148,7 +148,7 @@ def test_a_good_command_reaches_the_arm_once_with_the_stamp_of_its_image(ros):
 def test_a_command_that_is_refused_is_named_in_guard_status_and_the_next_one_works(
     ros, fields, word
 ):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     arm.command(**fields)
     status = arm.wait_for_state(GuardStatus.HOLDING, word)
     assert status.rejected == 1
@@ -159,7 +159,7 @@ def test_a_command_that_is_refused_is_named_in_guard_status_and_the_next_one_wor
 
 
 def test_the_arm_holds_within_300_ms_when_its_state_stops(ros):
-    arm = Arm(ros, stream=True, max_linear_speed_m_s=0.1)
+    arm = ScriptedArm(ros, stream=True, max_linear_speed_m_s=0.1)
     arm.move()
     ros.wait_for(lambda: len(arm.targets) > 5, "motion")
     arm.telling, arm.follow = False, False
@@ -179,7 +179,7 @@ def test_the_arm_holds_within_300_ms_when_its_state_stops(ros):
 
 
 def test_streaming_ends_at_the_target(ros):
-    arm = Arm(ros, stream=True)
+    arm = ScriptedArm(ros, stream=True)
     goal = arm.move().pose.position.x
     ros.wait_for(
         lambda: arm.targets and abs(arm.targets[-1][1].pose.position.x - goal) < 1e-9, "arrival"
@@ -188,7 +188,7 @@ def test_streaming_ends_at_the_target(ros):
 
 
 def test_the_arm_holds_while_a_second_planner_is_up(ros):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     intruder = ros.add(Node("intruder", context=ros.context))
     publisher = intruder.create_publisher(EndEffectorCommand, "end_effector_command", COMMAND)
     arm.wait_for_state(GuardStatus.HOLDING, "end_effector_command has 2 writers")
@@ -205,7 +205,7 @@ def test_the_arm_holds_while_a_second_planner_is_up(ros):
 
 
 def test_emergency_stop_by_service_is_latched_until_reset(ros):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     assert ros.call(Trigger, "command_guard/emergency_stop", Trigger.Request()).success
     arm.wait_for_state(GuardStatus.EMERGENCY_STOPPED, "service")
     ros.wait_for(lambda: arm.targets, "the hold")
@@ -220,7 +220,7 @@ def test_emergency_stop_by_service_is_latched_until_reset(ros):
 
 
 def test_reset_is_refused_while_the_arm_is_silent(ros):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     ros.call(Trigger, "command_guard/emergency_stop", Trigger.Request())
     arm.telling = False
     ros.spin_for(0.3)
@@ -231,7 +231,7 @@ def test_reset_is_refused_while_the_arm_is_silent(ros):
 
 @pytest.mark.parametrize("qos", [LATCHED, COMMAND], ids=["latched", "volatile"])
 def test_emergency_stop_by_topic_is_latched_and_must_be_taken_back_before_reset(ros, qos):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     button = ros.publisher(Bool, "emergency_stop", qos)
     button.publish(Bool(data=True))
     arm.wait_for_state(GuardStatus.EMERGENCY_STOPPED, "topic")
@@ -248,13 +248,13 @@ def test_emergency_stop_by_topic_is_latched_and_must_be_taken_back_before_reset(
 def test_a_guard_that_starts_late_hears_an_emergency_stop_that_is_latched(ros):
     button = ros.publisher(Bool, "emergency_stop", LATCHED, matched=0)
     button.publish(Bool(data=True))
-    arm = Arm(ros, guard=False)
+    arm = ScriptedArm(ros, guard=False)
     ros.start(CommandGuardNode)
     arm.wait_for_state(GuardStatus.EMERGENCY_STOPPED, "topic")
 
 
 def test_an_emergency_stop_outlives_a_reconfigured_node(ros):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     ros.call(Trigger, "command_guard/emergency_stop", Trigger.Request())
     arm.guard.trigger_deactivate()
     arm.guard.trigger_cleanup()
@@ -264,7 +264,7 @@ def test_an_emergency_stop_outlives_a_reconfigured_node(ros):
 
 
 def test_the_last_action_of_a_terminated_guard_is_to_hold(ros):
-    arm = Arm(ros, guard=False)
+    arm = ScriptedArm(ros, guard=False)
     process = ros.process(
         "vjepa_planner_pkg.nodes.command_guard_node", stream=True, max_linear_speed_m_s=0.05
     )
@@ -282,7 +282,7 @@ def test_the_last_action_of_a_terminated_guard_is_to_hold(ros):
 
 
 def test_the_guard_says_on_diagnostics_why_it_holds(ros):
-    arm = Arm(ros)
+    arm = ScriptedArm(ros)
     diagnostics = ros.collect(DiagnosticArray, "/diagnostics", RELIABLE)
     arm.telling = False
     arm.wait_for_state(GuardStatus.HOLDING, "silent")

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from mpc_world import GOAL, START, World
+from mpc_world import GOAL, START, MpcWorld
 from vjepa_planner_pkg.core.mpc.io import (
     CancelPlan,
     Command,
@@ -59,7 +59,7 @@ def test_three_searches_out_of_time_that_found_no_way_are_enough(world):
 
 
 def test_every_plan_sees_an_image_taken_after_the_arm_came_to_rest():
-    world = World()
+    world = MpcWorld()
     requests = []
     world.action = lambda r: requests.append((r, world.state.copy())) or world.to_goal(r)
     world.spend(0.5)
@@ -138,7 +138,7 @@ def test_the_next_plan_starts_from_the_last_one(world):
 def test_the_seeds_of_a_run_repeat_in_the_next_one():
     seeds = []
     for _ in range(2):
-        world = World()
+        world = MpcWorld()
         world.spend(0.5)
         world.follow()
         world.spend_until(MpcState.REACHED)
@@ -159,7 +159,7 @@ def test_a_short_move_that_still_promises_much_is_made(world):
 
 
 def test_an_energy_threshold_ends_the_run_where_one_is_set():
-    world = World(reached_energy=0.15)
+    world = MpcWorld(reached_energy=0.15)
     world.spend(0.5)
     world.follow()
     world.spend_until(MpcState.REACHED)
@@ -198,7 +198,7 @@ def test_an_energy_that_does_not_fall_is_stuck(world):
 
 
 def test_steps_run_out():
-    world = World(stuck_steps=50)
+    world = MpcWorld(stuck_steps=50)
     world.spend(0.5)
     world.action = lambda request: np.array([0.0, 0.0, 0.005])
     world.follow([world.goal(max_steps=3)])
@@ -256,7 +256,7 @@ def test_a_sub_goal_out_of_steps_ends_the_sequence_or_is_passed_by():
         (False, MpcState.TIMED_OUT, 0),
         (True, MpcState.REACHED, 1),
     ]:
-        world = World(advance_after_max_steps=advance)
+        world = MpcWorld(advance_after_max_steps=advance)
         world.spend(0.5)
         world.follow([world.goal(max_steps=1), world.goal()])
         world.spend_until(outcome)

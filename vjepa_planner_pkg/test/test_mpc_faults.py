@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from mpc_world import World
+from mpc_world import MpcWorld
 from vjepa_planner_pkg.core.mpc.io import (
-    Arm,
+    ArmState,
     CancelPlan,
     Command,
     Goal,
@@ -64,7 +64,7 @@ def test_a_state_that_is_not_finite_stops_the_run(world):
     world.spend_until(MpcState.MOVING)
     state = world.state.copy()
     state[0] = np.inf
-    world.do(world.mpc.on_arm(Arm(world.now.ros_ns, state), world.now))
+    world.do(world.mpc.on_arm(ArmState(world.now.ros_ns, state), world.now))
     assert "end_effector_state holds 1 numbers that are not finite" in world.status.reason
     assert world.status.state is MpcState.STOPPED
     recovers(world)
@@ -114,7 +114,7 @@ def test_old_stamps_stop_the_run_though_messages_arrive(world):
     world.spend_until(MpcState.MOVING)
     world.time_s += 0.01
     slow = Now(world.time_s, world.now.ros_ns + 2_000_000_000)
-    world.do(world.mpc.on_arm(Arm(world.now.ros_ns, world.state.copy()), slow))
+    world.do(world.mpc.on_arm(ArmState(world.now.ros_ns, world.state.copy()), slow))
     assert world.status.state is MpcState.STOPPED
     assert "the stamp of end_effector_state is more than 1 s old" in world.status.reason
     recovers(world)
@@ -125,7 +125,7 @@ def test_a_simulation_that_stops_its_clock_between_moves_is_followed(world):
     frozen = world.now.ros_ns
     for i in range(8):
         now = Now(world.time_s + 0.05 * i, frozen)
-        world.do(world.mpc.on_arm(Arm(frozen, world.state.copy()), now))
+        world.do(world.mpc.on_arm(ArmState(frozen, world.state.copy()), now))
         world.do(world.mpc.on_latent(world.latent(frozen), now))
         if i == 4:
             world.do(world.mpc.on_goals([Goal(world.latent(frozen))], now))
@@ -133,7 +133,7 @@ def test_a_simulation_that_stops_its_clock_between_moves_is_followed(world):
 
 
 def test_a_goal_waits_for_inputs_that_never_came_and_then_names_them():
-    world = World(start_wait_s=3.0)
+    world = MpcWorld(start_wait_s=3.0)
     world.camera = False
     world.follow()
     world.spend(2.5)
@@ -141,7 +141,7 @@ def test_a_goal_waits_for_inputs_that_never_came_and_then_names_them():
     assert world.status.reason.startswith("waiting: no latent yet")
     world.camera = True
     world.spend_until(MpcState.REACHED)
-    world = World(start_wait_s=3.0)
+    world = MpcWorld(start_wait_s=3.0)
     world.camera = False
     world.follow()
     world.spend(3.5)
@@ -149,7 +149,7 @@ def test_a_goal_waits_for_inputs_that_never_came_and_then_names_them():
 
 
 def test_waiting_is_said_once_and_not_at_every_tick():
-    world = World()
+    world = MpcWorld()
     world.spend(0.5)
     world.camera = False
     world.spend(1.0)
@@ -227,7 +227,7 @@ def test_a_plan_that_comes_when_inputs_are_old_moves_nothing(world):
 
 
 def test_the_arm_moves_only_while_the_guard_is_ready():
-    world = World(guard=True, start_wait_s=1.0)
+    world = MpcWorld(guard=True, start_wait_s=1.0)
     world.spend(0.5)
     world.follow()
     world.spend(0.5)
@@ -241,7 +241,7 @@ def test_the_arm_moves_only_while_the_guard_is_ready():
 
 
 def test_a_guard_that_falls_silent_stops_the_run_within_300_ms():
-    world = World(guard=True)
+    world = MpcWorld(guard=True)
     world.guard = (True, "")
     world.spend(0.5)
     world.follow()
@@ -255,7 +255,7 @@ def test_a_guard_that_falls_silent_stops_the_run_within_300_ms():
 
 
 def test_a_peer_that_dies_stops_the_run_at_once():
-    world = World()
+    world = MpcWorld()
     world.mpc = MPC(MpcParameters(guard=False), peers=["predictor"])
     world.spend(0.5)
     world.follow()

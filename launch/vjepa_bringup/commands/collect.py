@@ -26,7 +26,7 @@ from vjepa_sim.core.behaviours import pick_and_place, random_waypoints
 from vjepa_sim.core.physics import PandaPhysics, UnreachableError
 from vjepa_sim.core.scene import (
     NOMINAL_APPEARANCE,
-    Appearance,
+    SceneAppearance,
     along_camera,
     sample_appearance,
     sample_layout,
@@ -153,7 +153,7 @@ def _try(physics: PandaPhysics, target: np.ndarray) -> None:
         pass  # the arm holds for one step, which is an example of a zero action
 
 
-def _return_to(physics: PandaPhysics, moment: tuple, look: Appearance) -> None:
+def _return_to(physics: PandaPhysics, moment: tuple, look: SceneAppearance) -> None:
     """A saved moment under `look`."""
     physics.set_appearance(look)
     physics.restore(moment)

@@ -40,7 +40,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @dataclass(frozen=True)
-class Row:
+class DoctorRow:
     """One line of the table: `status` is ok, warn or fail; `mend` is empty where all is well."""
 
     name: str
@@ -62,16 +62,16 @@ def doctor(
         raise typer.Exit(1)
 
 
-def examine(name: str, check: Callable[[], tuple[str, ...]]) -> Row:
+def examine(name: str, check: Callable[[], tuple[str, ...]]) -> DoctorRow:
     """Runs a check; what it raises is a finding too."""
     try:
-        return Row(name, *check())
+        return DoctorRow(name, *check())
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        return Row(name, "fail", what, "./run setup; if that does not help, this is a defect")
+        return DoctorRow(name, "fail", what, "./run setup; if that does not help, this is a defect")
 
 
-def show(rows: list[Row]) -> None:
+def show(rows: list[DoctorRow]) -> None:
     table = Table(title="vjepa-ros on this machine", title_justify="left")
     to_mend = any(row.mend for row in rows)
     for heading in ("", "", "found", "how to mend")[: 3 + to_mend]:

@@ -68,7 +68,7 @@ def record(
     try:
         station = _station(seed, clean, faults, fps, restock)
         recording.begin(out, station)
-    except (FaultError, recording.RecordingError) as error:
+    except (FaultError, recording.FilmingError) as error:
         raise typer.BadParameter(str(error)) from error
     todo = recording.missing(out, cycles, first)
     columns = ("[bold]filming", BarColumn(), MofNCompleteColumn(), "cycles", TimeRemainingColumn())

@@ -18,7 +18,7 @@ from vjepa_interfaces.msg import PlannerStatus
 from vjepa_sim.core.tasks import REACH_DISTANCE, REACH_HIGH, REACH_LOW
 
 from vjepa_bringup.demo import BEGUN_S
-from vjepa_bringup.demo.recording import Goal, Recorder, Recording
+from vjepa_bringup.demo.recording import DemoGoal, DemoRecording, Recorder
 from vjepa_bringup.demo.view import View
 from vjepa_bringup.launch_file import LaunchError
 from vjepa_bringup.sim_planner import PlannerError, SimPlanner
@@ -49,7 +49,7 @@ def main(
 ) -> None:
     """A simulated arm reaches the poses in goal pictures; video and plots land in a folder."""
     console = Console()
-    recording = Recording(seed, varied)
+    recording = DemoRecording(seed, varied)
     model = os.path.abspath(model) if model else ""
     out.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the nodes are ended, then this
@@ -80,7 +80,7 @@ def main(
 
 
 def drive(
-    recording: Recording,
+    recording: DemoRecording,
     goals: int,
     arguments: dict,
     console: Console,
@@ -113,7 +113,7 @@ def drive(
 def reach(
     planner: SimPlanner,
     pictures: list[Image],
-    recording: Recording,
+    recording: DemoRecording,
     recorder: Recorder,
     view: View,
 ) -> None:
@@ -136,7 +136,7 @@ def reach(
         view.note(f"the arm was held: {result.reason}; going on with goal {goal}")
 
 
-def set_goals(planner: SimPlanner, recording: Recording, count: int) -> list[Image]:
+def set_goals(planner: SimPlanner, recording: DemoRecording, count: int) -> list[Image]:
     """Resets the scene; the goals' pictures. Each goal is 10 to 25 cm from the one before."""
     rng = np.random.default_rng((recording.seed, 2))
     scene = planner.reset_scene(recording.seed, recording.varied)
@@ -144,7 +144,7 @@ def set_goals(planner: SimPlanner, recording: Recording, count: int) -> list[Ima
     pictures: list[Image] = []
     while True:
         pictures.append(image)
-        recording.goals.append(Goal(to_array(image).copy(), state))
+        recording.goals.append(DemoGoal(to_array(image).copy(), state))
         if len(pictures) == count:
             return pictures
         target = state.copy()
@@ -155,7 +155,7 @@ def set_goals(planner: SimPlanner, recording: Recording, count: int) -> list[Ima
 
 
 def make_pictures(
-    recording: Recording, model: str, device: str, out: Path, console: Console
+    recording: DemoRecording, model: str, device: str, out: Path, console: Console
 ) -> None:
     """Plots and film; in a terminal with a line that says how far it is."""
     # Here and not above: matplotlib and torch would delay the first command by seconds.
@@ -188,7 +188,7 @@ def make_pictures(
         )
 
 
-def write_summary(recording: Recording, failure: str, seconds: float, path: Path) -> None:
+def write_summary(recording: DemoRecording, failure: str, seconds: float, path: Path) -> None:
     """The run in numbers."""
     goals = []
     for index in range(len(recording.goals)):
@@ -221,7 +221,7 @@ def write_summary(recording: Recording, failure: str, seconds: float, path: Path
     path.write_text(json.dumps(summary, indent=1) + "\n")
 
 
-def _shortcoming(recording: Recording) -> str:
+def _shortcoming(recording: DemoRecording) -> str:
     """What is wrong with a run that the planner believes to be a success; empty if nothing is."""
     for index in range(len(recording.goals)):
         looks = recording.of_goal(index)

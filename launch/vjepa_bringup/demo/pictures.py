@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from vjepa_world_model.model.world_model import WorldModel
 from vjepa_world_model.weights.checkpoints import load_world_model
 
-from vjepa_bringup.demo.recording import Look, Recording
+from vjepa_bringup.demo.recording import DemoLook, DemoRecording
 
 COLOURS = ("#1f77b4", "#d9660a", "#2a8f2a", "#b02a3c", "#7d53b0", "#7a4b3a")
 STYLE = {
@@ -31,7 +31,7 @@ GRID = 25  # points along each side
 _BATCH = 64
 
 
-def draw_energy(recording: Recording, path: Path) -> None:
+def draw_energy(recording: DemoRecording, path: Path) -> None:
     """Energy and true distance at every look, in the order of the actions."""
     with plt.rc_context(STYLE):
         figure, (top, bottom) = plt.subplots(
@@ -46,7 +46,7 @@ def draw_energy(recording: Recording, path: Path) -> None:
         plt.close(figure)
 
 
-def draw_curves(recording: Recording, count: int, top: plt.Axes, bottom: plt.Axes) -> None:
+def draw_curves(recording: DemoRecording, count: int, top: plt.Axes, bottom: plt.Axes) -> None:
     """The first `count` looks; the axes already have room for all of them."""
     distances_cm = [100 * recording.distance_m(look) for look in recording.looks]
     energies = [look.energy for look in recording.looks]
@@ -72,7 +72,7 @@ def draw_curves(recording: Recording, count: int, top: plt.Axes, bottom: plt.Axe
 
 
 @dataclass(frozen=True)
-class Landscape:
+class DemoLandscape:
     """Energies after imagined moves around the true one, in two slices.
 
     Attributes:
@@ -82,7 +82,7 @@ class Landscape:
         energies: [2, G, G]; slice 0 over (y, x) at the true z, slice 1 over (z, x) at the true y.
     """
 
-    look: Look
+    look: DemoLook
     true_m: np.ndarray
     offsets_m: np.ndarray
     energies: np.ndarray
@@ -98,7 +98,7 @@ class Landscape:
         return float(np.hypot(x - self.true_m[0], other - self.true_m[1 + plane]))
 
 
-def landscape(recording: Recording, model_path: str, device: str) -> Landscape:
+def landscape(recording: DemoRecording, model_path: str, device: str) -> DemoLandscape:
     """Asks the world model for the energies around the true move of one look of the run."""
     look, true_m = _with_the_goal_in_reach(recording)
     model = load_world_model(model_path or None, device)
@@ -110,10 +110,10 @@ def landscape(recording: Recording, model_path: str, device: str) -> Landscape:
         actions[:, 0, :3] = true_m
         actions[:, 0, 0], actions[:, 0, axis] = x.ravel(), other.ravel()
         energies.append(_energies(model, recording, look, actions).reshape(GRID, GRID))
-    return Landscape(look, true_m, offsets, np.stack(energies))
+    return DemoLandscape(look, true_m, offsets, np.stack(energies))
 
 
-def draw_landscape(found: Landscape, path: Path) -> None:
+def draw_landscape(found: DemoLandscape, path: Path) -> None:
     """Two slices side by side, with the true action, the lowest energy and the planner's action."""
     energies, offsets_cm = found.energies, 100 * found.offsets_m
     with plt.rc_context(STYLE | {"axes.grid": False}):
@@ -156,7 +156,7 @@ def draw_landscape(found: Landscape, path: Path) -> None:
         plt.close(figure)
 
 
-def _with_the_goal_in_reach(recording: Recording) -> tuple[Look, np.ndarray]:
+def _with_the_goal_in_reach(recording: DemoRecording) -> tuple[DemoLook, np.ndarray]:
     """Of the looks from which one action leads to the goal the farthest one, and that move [3]."""
     ways = [(look, (recording.goals[look.goal].state - look.state)[:3]) for look in recording.looks]
     in_reach = [way for way in ways if np.abs(way[1]).max() <= 0.8 * SLICE_M]
@@ -166,7 +166,7 @@ def _with_the_goal_in_reach(recording: Recording) -> tuple[Look, np.ndarray]:
 
 
 def _energies(
-    model: WorldModel, recording: Recording, look: Look, actions: np.ndarray
+    model: WorldModel, recording: DemoRecording, look: DemoLook, actions: np.ndarray
 ) -> np.ndarray:
     """Energies [S] after actions [S, 1, 7] from a look, toward its goal."""
     now, goal = (

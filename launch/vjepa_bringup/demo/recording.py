@@ -22,7 +22,7 @@ _KEPT = 100  # newest messages of each stream that wait for a look to refer to t
 
 
 @dataclass(frozen=True)
-class Goal:
+class DemoGoal:
     """A goal picture uint8 [H, W, 3] and the state [7] that it shows."""
 
     image: np.ndarray
@@ -30,7 +30,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Look:
+class DemoLook:
     """One turn of the receding horizon: what the planner saw, and what it did about it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Look:
 
 
 @dataclass
-class Recording:
+class DemoRecording:
     """A run of the demo.
 
     Attributes:
@@ -67,27 +67,27 @@ class Recording:
 
     seed: int
     varied: bool
-    goals: list[Goal] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    goals: list[DemoGoal] = field(default_factory=list)
+    looks: list[DemoLook] = field(default_factory=list)
     first_command_s: float | None = None
     outcome: str = ""
     reason: str = ""
     goals_reached: int = 0
     held: list[str] = field(default_factory=list)
 
-    def distance_m(self, look: Look) -> float:
+    def distance_m(self, look: DemoLook) -> float:
         """How far the arm was from the goal that it followed [m]."""
         return float(np.linalg.norm(look.state[:3] - self.goals[look.goal].state[:3]))
 
-    def of_goal(self, index: int) -> list[Look]:
+    def of_goal(self, index: int) -> list[DemoLook]:
         """The looks toward one goal."""
         return [look for look in self.looks if look.goal == index]
 
 
 class Recorder:
-    """Fills a `Recording` from the topics; give every status of the run to `on_status`."""
+    """Fills a `DemoRecording` from the topics; give every status of the run to `on_status`."""
 
-    def __init__(self, planner: SimPlanner, recording: Recording, begun_s: float):
+    def __init__(self, planner: SimPlanner, recording: DemoRecording, begun_s: float):
         """`begun_s`: when the demo began, by the monotonic clock."""
         self._recording, self._begun_s = recording, begun_s
         self._states: dict[int, np.ndarray] = {}
@@ -101,7 +101,7 @@ class Recorder:
         subscribe(Image, "camera/image_raw", self._on_image, SENSOR)
         subscribe(EndEffectorCommand, "end_effector_command", self._on_command, COMMAND)
 
-    def on_status(self, status: PlannerStatus) -> Look | None:
+    def on_status(self, status: PlannerStatus) -> DemoLook | None:
         """Returns the look that the status tells of, if it does."""
         last, self._last = self._last, status
         if status.state == PlannerStatus.MOVING:
@@ -113,7 +113,7 @@ class Recorder:
 
     def _add(
         self, status: PlannerStatus, goal: int, step: int, action: np.ndarray | None
-    ) -> Look | None:
+    ) -> DemoLook | None:
         stamp = _ns(status.header.stamp)
         found = [kept.get(stamp) for kept in (self._states, self._joints, self._images)]
         if any(item is None for item in found):
@@ -123,7 +123,7 @@ class Recorder:
         if planned == self._planned:
             return None  # ended before a new plan was made
         self._planned = planned
-        look = Look(stamp, goal, step, *found, *planned, action)
+        look = DemoLook(stamp, goal, step, *found, *planned, action)
         looks.append(look)
         return look
 

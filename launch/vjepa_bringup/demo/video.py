@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from vjepa_bringup.demo.pictures import COLOURS, STYLE, draw_curves
-from vjepa_bringup.demo.recording import Recording
+from vjepa_bringup.demo.recording import DemoRecording
 from vjepa_bringup.quiet import quiet
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Shot:
     frames: int
 
 
-def shots(recording: Recording) -> Iterator[Shot]:
+def shots(recording: DemoRecording) -> Iterator[Shot]:
     """The film in order."""
     looks = recording.looks
     for number, look in enumerate(looks):
@@ -68,7 +68,7 @@ def shots(recording: Recording) -> Iterator[Shot]:
 
 
 def write_film(
-    recording: Recording, mp4: Path, gif: Path, progress: Callable[[float], None]
+    recording: DemoRecording, mp4: Path, gif: Path, progress: Callable[[float], None]
 ) -> None:
     """Writes the film, and the same small as a gif; `progress` is told the share that is done."""
     film = list(shots(recording))
@@ -95,7 +95,7 @@ def write_film(
     write_gif(small, gif)
 
 
-def draw_panel(recording: Recording, shot: Shot) -> np.ndarray:
+def draw_panel(recording: DemoRecording, shot: Shot) -> np.ndarray:
     """Goal picture, figures and curves, uint8 [HEIGHT_PX, PANEL_PX, 3]."""
     look = recording.looks[shot.look]
     goal = recording.goals[look.goal]
@@ -130,7 +130,7 @@ def draw_panel(recording: Recording, shot: Shot) -> np.ndarray:
     return panel
 
 
-def camera_difference(recording: Recording) -> float:
+def camera_difference(recording: DemoRecording) -> float:
     """Largest mean difference, over the looks, between a picture that the camera sent and the same
     rendered from the recorded joints; grey levels of 255."""
     environment = _scene(recording.seed, recording.varied)
@@ -157,7 +157,7 @@ def write_gif(frames: list[Image.Image], path: Path) -> None:
             return
 
 
-def _renderers(recording: Recording) -> ProcessPoolExecutor:
+def _renderers(recording: DemoRecording) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         min(4, os.cpu_count() or 1),
         get_context("spawn"),

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from vjepa_interfaces.msg import PlannerStatus
 
-from vjepa_bringup.demo.recording import Look, Recording
+from vjepa_bringup.demo.recording import DemoLook, DemoRecording
 
 ROWS = 12  # newest looks that stay in view
 _COLOURS = {"reached": "green", "stuck": "red", "timed_out": "red", "stopped": "red"}
@@ -22,7 +22,7 @@ _COLOURS = {"reached": "green", "stuck": "red", "timed_out": "red", "stopped": "
 class View:
     """Use it as a context; tell it what happens."""
 
-    def __init__(self, console: Console, recording: Recording):
+    def __init__(self, console: Console, recording: DemoRecording):
         self._console, self._recording = console, recording
         self._note = ""
         self._status = PlannerStatus(state_name="idle")
@@ -44,7 +44,7 @@ class View:
             self._console.print(text, highlight=False, soft_wrap=True)
         self.refresh()
 
-    def status(self, status: PlannerStatus, look: Look | None) -> None:
+    def status(self, status: PlannerStatus, look: DemoLook | None) -> None:
         """The planner changed its state; `look` is new if there is one."""
         self._status = status
         if self._live is None and look is not None:
@@ -56,7 +56,7 @@ class View:
         if self._live is not None:
             self._live.update(self._picture(state), refresh=True)
 
-    def _line(self, look: Look, status: PlannerStatus) -> str:
+    def _line(self, look: DemoLook, status: PlannerStatus) -> str:
         what = f"action {look.step + 1}" if look.action is not None else "no more action"
         line = (
             f"goal {look.goal + 1}/{len(self._recording.goals)}  {what:14s}  "

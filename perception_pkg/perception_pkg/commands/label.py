@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from perception_pkg.core.labels import to_defects, to_yolo
-from perception_pkg.core.recordings import Recording, RecordingError
+from perception_pkg.core.recordings import StationRecording, StationRecordingError
 
 
 def label(
@@ -26,7 +26,7 @@ def label(
     """Write a YOLO data set for ./run train detector, or folders for ./run train defects."""
     convert = to_defects if defects else to_yolo
     try:
-        sources = [Recording(folder) for folder in recordings]
+        sources = [StationRecording(folder) for folder in recordings]
         written = 0
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task(
@@ -34,7 +34,7 @@ def label(
             )
             for written in convert(sources, out, every, faults_only):  # noqa: B007
                 progress.advance(bar)
-    except RecordingError as error:
+    except StationRecordingError as error:
         typer.echo(f"label: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{written} pictures in {out}")

@@ -23,7 +23,7 @@ from perception_pkg.core.detection.detector import OnnxDetector
 from perception_pkg.core.detection.pauses import FORGET_S, forget_after
 from perception_pkg.core.detection.tracking import Tracker
 from perception_pkg.core.model_folder import ModelError
-from perception_pkg.core.regions import DEFECTS, TEXT, Layout, RegionError, load_layout
+from perception_pkg.core.regions import DEFECTS, TEXT, RegionError, RegionLayout, load_layout
 from perception_pkg.core.text.fusing import TextFuser
 from perception_pkg.core.text.reader import TextReader
 
@@ -31,7 +31,7 @@ EYES = ("detections", "defects", "texts")
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
-class Eyes:
+class Perception:
     """The three of them on one picture after the other, as the nodes run them.
 
     Args:
@@ -44,7 +44,7 @@ class Eyes:
         self,
         detector: Path | None,
         defects: Path | None,
-        layout: Layout,
+        layout: RegionLayout,
         threads: int = 0,
         forget_s: float = FORGET_S,
     ):
@@ -118,10 +118,10 @@ def perceive(
 ) -> None:
     """Look at every picture of a video; writes an annotated video and JSON lines."""
     try:
-        layout = Layout() if regions is None else load_layout(regions)
+        layout = RegionLayout() if regions is None else load_layout(regions)
         with VideoReader(video) as reader:
             rate = min(rate, reader.fps) or reader.fps
-            eyes = Eyes(detector, defects, layout, threads, forget_after(rate))
+            eyes = Perception(detector, defects, layout, threads, forget_after(rate))
             out.mkdir(parents=True, exist_ok=True)
             count = _write(eyes, reader, out, rate)
     except (VideoError, RegionError, ModelError) as error:
@@ -130,7 +130,7 @@ def perceive(
     typer.echo(f"{count} pictures: {out / 'annotated.mp4'}, {out / 'results.jsonl'}")
 
 
-def _write(eyes: Eyes, reader: VideoReader, out: Path, rate: float) -> int:
+def _write(eyes: Perception, reader: VideoReader, out: Path, rate: float) -> int:
     part = out / "results.jsonl.part"
     count = 0
     with (

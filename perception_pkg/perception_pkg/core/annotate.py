@@ -10,7 +10,7 @@ import numpy as np
 
 from perception_pkg.core.defects.finder import Inspection
 from perception_pkg.core.detection.size_rule import UNKNOWN
-from perception_pkg.core.detection.tracking import Part
+from perception_pkg.core.detection.tracking import TrackedPart
 from perception_pkg.core.regions import Region
 from perception_pkg.core.text.fusing import FusedText
 
@@ -22,7 +22,7 @@ _SMALL_PX = 2000  # area of a box that no label may cover
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.33
 
 
-def draw_parts(image: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
+def draw_parts(image: np.ndarray, parts: Sequence[TrackedPart]) -> np.ndarray:
     """Boxes with class, track and size; returns a new uint8 [H, W, 3].
 
     Where labels would cover each other or small parts, the less certain part has a shorter one, or
@@ -124,7 +124,7 @@ def _text(image: np.ndarray, text: str, x: int, y: int, colour: tuple) -> None:
     cv2.putText(image, text, (x + 1, y), _FONT, _FONT_SCALE, white, 1, cv2.LINE_AA)
 
 
-def _colour_of(part: Part) -> tuple[int, int, int]:
+def _colour_of(part: TrackedPart) -> tuple[int, int, int]:
     return DOUBT if part.name == UNKNOWN else _colour(part.name)
 
 

@@ -14,7 +14,12 @@ import yaml
 
 from perception_pkg.core.defects.data import FREE, SMALLEST_PX
 from perception_pkg.core.detection.size_rule import size_pairs
-from perception_pkg.core.recordings import DEFECT_KINDS, Frame, Recording, RecordingError
+from perception_pkg.core.recordings import (
+    DEFECT_KINDS,
+    RecordedFrame,
+    StationRecording,
+    StationRecordingError,
+)
 from perception_pkg.core.regions import DEFECTS, Region
 
 VISIBLE = 0.35  # share of a part that must be seen for it to be labelled
@@ -24,7 +29,7 @@ MOST = 0.5  # of what can be seen of a defect must be inside
 
 
 def to_yolo(
-    recordings: Sequence[Recording], out: Path, every: int, faults_only: bool = False
+    recordings: Sequence[StationRecording], out: Path, every: int, faults_only: bool = False
 ) -> Iterator[int]:
     """Writes pictures, boxes and `data.yaml`; yields the pictures written, after each cycle.
 
@@ -38,7 +43,7 @@ def to_yolo(
     classes = recordings[0].classes
     for recording in recordings:
         if recording.classes != classes:
-            raise RecordingError(
+            raise StationRecordingError(
                 f"{recording.folder} has other classes than {recordings[0].folder}"
             )
     _new_folder(out)
@@ -67,7 +72,7 @@ def to_yolo(
 
 
 def to_defects(
-    recordings: Sequence[Recording], out: Path, every: int, faults_only: bool = False
+    recordings: Sequence[StationRecording], out: Path, every: int, faults_only: bool = False
 ) -> Iterator[int]:
     """Writes crops of the inspected regions in one folder per kind; yields the crops written,
     after each cycle. Crops that show two kinds, or the smaller part of a defect, are left out.
@@ -78,7 +83,9 @@ def to_defects(
     """
     for recording in recordings:
         if not recording.layout.of(DEFECTS):
-            raise RecordingError(f"{recording.folder} names no region to look for defects in")
+            raise StationRecordingError(
+                f"{recording.folder} names no region to look for defects in"
+            )
     _new_folder(out)
     written = 0
     for prefix, recording, cycle in _cycles(recordings):
@@ -93,7 +100,7 @@ def counts(box: dict) -> bool:
     return box.get("visible", 1.0) >= REACH_IN.get(box["class"], VISIBLE)
 
 
-def crop_truth(frame: Frame, region: Region) -> tuple[str | None, np.ndarray]:
+def crop_truth(frame: RecordedFrame, region: Region) -> tuple[str | None, np.ndarray]:
     """Kind of the defect in a region, and its mask, uint8, 0 or 255.
 
     `free`: none. None: several, or one that lies mostly outside, which is for another region to
@@ -109,7 +116,7 @@ def crop_truth(frame: Frame, region: Region) -> tuple[str | None, np.ndarray]:
     return DEFECT_KINDS[values[0] - 1] if inside else None, shown
 
 
-def _cycles(recordings: Sequence[Recording]) -> list[tuple[str, Recording, Path]]:
+def _cycles(recordings: Sequence[StationRecording]) -> list[tuple[str, StationRecording, Path]]:
     """Every cycle with its recording, and what goes before its name to tell recordings apart."""
     several = len(recordings) > 1
     return [
@@ -119,14 +126,16 @@ def _cycles(recordings: Sequence[Recording]) -> list[tuple[str, Recording, Path]
     ]
 
 
-def _frames(recording: Recording, cycle: Path, every: int, faults_only: bool) -> Iterator[Frame]:
+def _frames(
+    recording: StationRecording, cycle: Path, every: int, faults_only: bool
+) -> Iterator[RecordedFrame]:
     spans = recording.faults(cycle) if faults_only else []
     for frame in recording.frames(cycle, every):
         if not spans or any(begin_s <= frame.time_s <= end_s for begin_s, end_s in spans):
             yield frame
 
 
-def _write_crop(out: Path, prefix: str, frame: Frame, region: Region) -> int:
+def _write_crop(out: Path, prefix: str, frame: RecordedFrame, region: Region) -> int:
     kind, mask = crop_truth(frame, region)
     if kind is None:
         return 0
@@ -137,9 +146,11 @@ def _write_crop(out: Path, prefix: str, frame: Frame, region: Region) -> int:
     return 1
 
 
-def _line(box: dict, numbers: dict[str, int], frame: Frame) -> str:
+def _line(box: dict, numbers: dict[str, int], frame: RecordedFrame) -> str:
     if box["class"] not in numbers:
-        raise RecordingError(f"{frame.cycle} has a {box['class']!r}, which station.json lacks")
+        raise StationRecordingError(
+            f"{frame.cycle} has a {box['class']!r}, which station.json lacks"
+        )
     height, width = frame.image.shape[:2]
     x0, y0, x1, y1 = np.clip(box["xyxy"], 0, (width, height, width, height))
     centre = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height)
@@ -157,5 +168,5 @@ def _write(path: Path, image: np.ndarray) -> None:
 
 def _new_folder(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
-        raise RecordingError(f"{out} is not empty; give a new folder with --out")
+        raise StationRecordingError(f"{out} is not empty; give a new folder with --out")
     out.mkdir(parents=True, exist_ok=True)

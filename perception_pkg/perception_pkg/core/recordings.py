@@ -17,17 +17,17 @@ import cv2
 import numpy as np
 from vjepa_world_model.data.video import VideoError, VideoReader
 
-from perception_pkg.core.regions import Layout, RegionError, load_layout
+from perception_pkg.core.regions import RegionError, RegionLayout, load_layout
 
 DEFECT_KINDS = ("scratch", "crack", "missing_corner")  # mask values 1, 2, 3
 
 
-class RecordingError(ValueError):
+class StationRecordingError(ValueError):
     """A recording that cannot be used; the text names cause and remedy."""
 
 
 @dataclass(frozen=True)
-class Frame:
+class RecordedFrame:
     """One picture and the truth about it.
 
     image: uint8 [H, W, 3] RGB. truth: its line of frames.jsonl. mask: uint8 [H, W].
@@ -41,7 +41,7 @@ class Frame:
     mask: np.ndarray
 
 
-class Recording:
+class StationRecording:
     """A folder written by the station.
 
     Attributes:
@@ -59,17 +59,17 @@ class Recording:
         path = self.folder / "station.json"
         try:
             station = json.loads(path.read_text())
-            self.layout: Layout = load_layout(path)
+            self.layout: RegionLayout = load_layout(path)
             self.classes = tuple(station["classes"])
             self.fps = float(station["fps"])
         except (OSError, ValueError, KeyError, TypeError, RegionError) as error:
-            raise RecordingError(
+            raise StationRecordingError(
                 f"{folder} is no recording of a station ({error}); "
                 "./run station record --out FOLDER makes one"
             ) from None
         self.cycles = sorted(path for path in self.folder.glob("cycle_*") if path.is_dir())
         if not self.cycles:
-            raise RecordingError(f"{folder} holds no cycle; record at least one")
+            raise StationRecordingError(f"{folder} holds no cycle; record at least one")
 
     def faults(self, cycle: Path) -> list[tuple[float, float]]:
         """From when to when each fault of a cycle can be seen [s].
@@ -85,9 +85,9 @@ class Recording:
                 if fault["visible_s"] is not None
             ]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RecordingError(f"{cycle}/cycle.json cannot be read: {error!r}") from None
+            raise StationRecordingError(f"{cycle}/cycle.json cannot be read: {error!r}") from None
 
-    def frames(self, cycle: Path, every: int = 1) -> Iterator[Frame]:
+    def frames(self, cycle: Path, every: int = 1) -> Iterator[RecordedFrame]:
         """Every `every`-th picture of a cycle.
 
         Raises:
@@ -96,7 +96,7 @@ class Recording:
         try:
             lines = [json.loads(line) for line in (cycle / "frames.jsonl").read_text().splitlines()]
         except (OSError, json.JSONDecodeError) as error:
-            raise RecordingError(f"{cycle}/frames.jsonl cannot be read: {error}") from None
+            raise StationRecordingError(f"{cycle}/frames.jsonl cannot be read: {error}") from None
         number = -1
         try:
             with VideoReader(cycle / "video.mp4") as video:
@@ -104,19 +104,19 @@ class Recording:
                     if number < len(lines) and number % every == 0:
                         yield self._frame(cycle, number, image, lines[number])
         except VideoError as error:
-            raise RecordingError(str(error)) from None
+            raise StationRecordingError(str(error)) from None
         if number + 1 != len(lines):
-            raise RecordingError(
+            raise StationRecordingError(
                 f"{cycle} has {number + 1} pictures and {len(lines)} lines in frames.jsonl; "
                 "record it anew"
             )
 
-    def _frame(self, cycle: Path, number: int, image: np.ndarray, truth: dict) -> Frame:
+    def _frame(self, cycle: Path, number: int, image: np.ndarray, truth: dict) -> RecordedFrame:
         path = cycle / "masks" / f"{number:06d}.png"
         mask = np.zeros(image.shape[:2], np.uint8)
         if path.is_file():
             stored = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
             if stored is None or stored.shape != mask.shape:
-                raise RecordingError(f"{path} does not fit its picture; record it anew")
+                raise StationRecordingError(f"{path} does not fit its picture; record it anew")
             mask = stored
-        return Frame(cycle.name, number, float(truth["t"]), image, truth, mask)
+        return RecordedFrame(cycle.name, number, float(truth["t"]), image, truth, mask)

@@ -56,7 +56,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RegionLayout:
     """All regions of one camera.
 
     Attributes:
@@ -92,7 +92,7 @@ class Layout:
                 )
 
 
-def load_layout(path: Path) -> Layout:
+def load_layout(path: Path) -> RegionLayout:
     """Reads a YAML file of regions, or `station.json`.
 
     Raises:
@@ -107,7 +107,7 @@ def load_layout(path: Path) -> Layout:
     return layout_from(values, str(path))
 
 
-def layout_from(values: Any, where: str) -> Layout:
+def layout_from(values: Any, where: str) -> RegionLayout:
     """The layout in the values of a YAML file, or of `station.json`: `size`, `mm_per_px` and
     `regions`. Other keys, such as those of a procedure, are not looked at.
 
@@ -125,7 +125,7 @@ def layout_from(values: Any, where: str) -> Layout:
         scale = float(values.get("mm_per_px", 0.0))
         size = values.get("size")
         regions = tuple(_region(name, entry, scale) for name, entry in values["regions"].items())
-        return Layout(regions, None if size is None else (int(size[0]), int(size[1])), scale)
+        return RegionLayout(regions, None if size is None else (int(size[0]), int(size[1])), scale)
     except (TypeError, ValueError, IndexError, re.error) as error:
         raise RegionError(f"{where}: {error}") from None
 

@@ -28,7 +28,7 @@ SECOND_NS = 1_000_000_000
 
 
 @dataclass
-class ActionParameters:
+class ActionNodeParameters:
     """Parameters of the action node."""
 
     model: str = parameter("", "VJEPA2ForVideoClassification folder, or out/model of a probe")
@@ -43,7 +43,7 @@ class ActionParameters:
 class ActionNode(KitNode):
     """Keeps the pictures of the last `clip_s` and classifies them, the newest clip only."""
 
-    Parameters = ActionParameters
+    Parameters = ActionNodeParameters
 
     def __init__(self, **kwargs: Any):
         super().__init__("action", **kwargs)

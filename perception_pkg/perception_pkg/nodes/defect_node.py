@@ -14,19 +14,19 @@ from vjepa_interfaces.msg import Defects
 
 from perception_pkg.core.annotate import draw_defects
 from perception_pkg.core.defects.finder import DefectFinder
-from perception_pkg.core.regions import DEFECTS, Layout
+from perception_pkg.core.regions import DEFECTS, RegionLayout
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import EyeNode, EyeParameters, shipped
+from perception_pkg.nodes.eye import PerceptionNode, PerceptionParameters, shipped
 
 
 @dataclass
-class DefectParameters(EyeParameters):
+class DefectParameters(PerceptionParameters):
     """Parameters of the defect node."""
 
     model: str = parameter("", "model folder of ./run train defects; empty: the shipped one")
 
 
-class DefectNode(EyeNode):
+class DefectNode(PerceptionNode):
     """Mask, kind and area of surface defects, region by region."""
 
     Parameters = DefectParameters
@@ -35,7 +35,7 @@ class DefectNode(EyeNode):
     def __init__(self, **kwargs: Any):
         super().__init__("defect", **kwargs)
 
-    def prepare(self, layout: Layout) -> str:
+    def prepare(self, layout: RegionLayout) -> str:
         folder = Path(self.p.model) if self.p.model else shipped("station_defects")
         self.finder = DefectFinder(folder, self.p.threads)
         self.inspected = layout.of(DEFECTS)

@@ -15,13 +15,13 @@ from vjepa_interfaces.msg import Detections
 from perception_pkg.core.annotate import draw_parts
 from perception_pkg.core.detection.detector import OnnxDetector
 from perception_pkg.core.detection.tracking import Tracker
-from perception_pkg.core.regions import Layout
+from perception_pkg.core.regions import RegionLayout
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import EyeNode, EyeParameters, shipped, time_s
+from perception_pkg.nodes.eye import PerceptionNode, PerceptionParameters, shipped, time_s
 
 
 @dataclass
-class DetectorParameters(EyeParameters):
+class DetectorParameters(PerceptionParameters):
     """Parameters of the detector node."""
 
     model: str = parameter("", "model folder of ./run train detector; empty: the shipped one")
@@ -36,7 +36,7 @@ class DetectorParameters(EyeParameters):
     )
 
 
-class DetectorNode(EyeNode):
+class DetectorNode(PerceptionNode):
     """Finds and follows parts; classes that differ only in size are `unknown` when in doubt."""
 
     Parameters = DetectorParameters
@@ -44,7 +44,7 @@ class DetectorNode(EyeNode):
     def __init__(self, **kwargs: Any):
         super().__init__("detector", **kwargs)
 
-    def prepare(self, layout: Layout) -> str:
+    def prepare(self, layout: RegionLayout) -> str:
         folder = Path(self.p.model) if self.p.model else shipped("station_detector")
         self.detector = OnnxDetector(folder, self.p.threads, self.p.confidence or None)
         scale = self.p.mm_per_px or layout.mm_per_px

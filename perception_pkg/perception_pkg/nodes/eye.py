@@ -22,13 +22,13 @@ from node_kit.stamps import stamp_ns
 from sensor_msgs.msg import Image
 
 from perception_pkg.core.detection.pauses import forget_after
-from perception_pkg.core.regions import Layout, RegionError, load_layout
+from perception_pkg.core.regions import RegionError, RegionLayout, load_layout
 
 JITTER = 0.3  # share of the period by which a picture may come early
 
 
 @dataclass
-class EyeParameters:
+class PerceptionParameters:
     """Parameters that the detector, defect and text nodes have in common."""
 
     regions: str = parameter(
@@ -43,16 +43,16 @@ class EyeParameters:
     )
 
 
-class EyeNode(KitNode):
+class PerceptionNode(KitNode):
     """Looks at the newest camera picture. A subclass loads in `prepare` and answers in `look`.
 
     A picture that cannot be used is refused: in the log, and on /diagnostics until one can.
     """
 
-    Parameters = EyeParameters
+    Parameters = PerceptionParameters
     needs = ""  # what must be looked for in some region; empty: works without regions
 
-    def prepare(self, layout: Layout) -> str:
+    def prepare(self, layout: RegionLayout) -> str:
         """Loads and creates publishers; returns the name of what is loaded."""
         raise NotImplementedError
 
@@ -66,7 +66,7 @@ class EyeNode(KitNode):
         return forget_after(self.p.max_rate_hz)
 
     def configure(self) -> None:
-        self.layout = load_layout(Path(self.p.regions)) if self.p.regions else Layout()
+        self.layout = load_layout(Path(self.p.regions)) if self.p.regions else RegionLayout()
         if self.needs and not self.layout.of(self.needs):
             raise RegionError(
                 f"no region to look for {self.needs} in; name a file with regions:=FILE, see "

@@ -10,11 +10,11 @@ from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import Defect, Defects, Detection, Detections, Text, Texts
 
 from perception_pkg.core.defects.finder import Inspection
-from perception_pkg.core.detection.tracking import Part
+from perception_pkg.core.detection.tracking import TrackedPart
 from perception_pkg.core.text.fusing import FusedText
 
 
-def detections_msg(parts: Sequence[Part], header: Any, model: str) -> Detections:
+def detections_msg(parts: Sequence[TrackedPart], header: Any, model: str) -> Detections:
     """The parts of the picture with this header."""
     message = Detections(header=header, model=model)
     message.detections = [

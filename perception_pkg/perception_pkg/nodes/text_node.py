@@ -12,15 +12,15 @@ from node_kit.qos import RELIABLE
 from vjepa_interfaces.msg import Texts
 
 from perception_pkg.core.annotate import draw_texts
-from perception_pkg.core.regions import TEXT, Layout
+from perception_pkg.core.regions import TEXT, RegionLayout
 from perception_pkg.core.text.fusing import TextFuser
 from perception_pkg.core.text.reader import TextReader
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import EyeNode, EyeParameters, time_s
+from perception_pkg.nodes.eye import PerceptionNode, PerceptionParameters, time_s
 
 
 @dataclass
-class TextParameters(EyeParameters):
+class TextParameters(PerceptionParameters):
     """Parameters of the text node."""
 
     max_rate_hz: float = parameter(
@@ -32,7 +32,7 @@ class TextParameters(EyeParameters):
     )
 
 
-class TextNode(EyeNode):
+class TextNode(PerceptionNode):
     """Reads texts and codes; says which are not readable or lack the pattern of their region."""
 
     Parameters = TextParameters
@@ -41,7 +41,7 @@ class TextNode(EyeNode):
     def __init__(self, **kwargs: Any):
         super().__init__("text", **kwargs)
 
-    def prepare(self, layout: Layout) -> str:
+    def prepare(self, layout: RegionLayout) -> str:
         self.reader = TextReader(self.p.threads)
         self.fusers = [
             TextFuser(region, self.p.window, self.p.min_confidence, self.forget_s)

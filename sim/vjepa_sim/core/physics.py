@@ -18,9 +18,9 @@ from vjepa_sim.core.scene import (
     CAMERA_NEAR,
     FINGER_COLOUR,
     NOMINAL_APPEARANCE,
-    Appearance,
-    Box,
     Camera,
+    SceneAppearance,
+    SceneBox,
 )
 
 TIME_STEP = 1.0 / 240.0  # [s]
@@ -65,7 +65,7 @@ class PandaPhysics:
         ]
         self.reset((), NOMINAL_APPEARANCE)
 
-    def reset(self, objects: tuple[Box, ...], appearance: Appearance) -> None:
+    def reset(self, objects: tuple[SceneBox, ...], appearance: SceneAppearance) -> None:
         """Empty the world and build it anew: arm at home, `objects` on the table."""
         sim = self._sim
         sim.resetSimulation()
@@ -73,10 +73,10 @@ class PandaPhysics:
         sim.setGravity(0.0, 0.0, -9.81)
         self._arm = _load_panda(sim)
         self._table = _add_solid(
-            sim, Box("box", (0.6, 0.8, 0.02), (0.35, 0.0, -0.02), 0.0, (1, 1, 1)), fixed=True
+            sim, SceneBox("box", (0.6, 0.8, 0.02), (0.35, 0.0, -0.02), 0.0, (1, 1, 1)), fixed=True
         )
         self._wall = _add_solid(
-            sim, Box("box", (0.02, 3.0, 2.0), (-0.7, 0.0, 0.0), 0.0, (1, 1, 1)), fixed=True
+            sim, SceneBox("box", (0.02, 3.0, 2.0), (-0.7, 0.0, 0.0), 0.0, (1, 1, 1)), fixed=True
         )
         self._objects = [_add_solid(sim, box) for box in objects]
         for body in self._objects:
@@ -88,7 +88,7 @@ class PandaPhysics:
         self._set_joints(np.array(HOME_JOINTS), 0.0)
         self.set_appearance(appearance)
 
-    def set_appearance(self, appearance: Appearance) -> None:
+    def set_appearance(self, appearance: SceneAppearance) -> None:
         """Change light, colours and distractors; arm and objects stay as they are."""
         sim = self._sim
         for body in self._distractors:
@@ -291,7 +291,7 @@ def _load_panda(client: bullet_client.BulletClient) -> int:
 
 
 def _add_solid(
-    client: bullet_client.BulletClient, box: Box, fixed: bool = False, ghost: bool = False
+    client: bullet_client.BulletClient, box: SceneBox, fixed: bool = False, ghost: bool = False
 ) -> int:
     """Add a body; `fixed` does not move, `ghost` is only seen. Returns its id."""
     shape, size = _shape(box)
@@ -302,7 +302,7 @@ def _add_solid(
     return client.createMultiBody(mass, collision, visual, box.position, orientation)
 
 
-def _shape(box: Box) -> tuple[int, dict]:
+def _shape(box: SceneBox) -> tuple[int, dict]:
     if box.shape == "box":
         return pybullet.GEOM_BOX, {"halfExtents": box.half_extents}
     if box.shape == "sphere":

@@ -1,8 +1,8 @@
 """What a scene looks like: light, colours, camera, objects and distractors, all drawn from a seed.
 
-A scene has two independent parts. The `Layout` (camera place and task objects) is the same for
-"now" and for the goal picture. The `Appearance` (light, colours, distractors) may differ between
-the two: the goal picture may have been taken on another day.
+A scene has two independent parts. The `SceneLayout` (camera place and task objects) is the same for
+"now" and for the goal picture. The `SceneAppearance` (light, colours, distractors) may differ
+between the two: the goal picture may have been taken on another day.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Box:
+class SceneBox:
     """A coloured solid on the table; `shape` is box, cylinder or sphere."""
 
     shape: str
@@ -56,15 +56,15 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Layout:
+class SceneLayout:
     """What stays the same between now and the goal picture."""
 
     camera: Camera
-    objects: tuple[Box, ...]
+    objects: tuple[SceneBox, ...]
 
 
 @dataclass(frozen=True)
-class Appearance:
+class SceneAppearance:
     """What may differ between now and the goal picture."""
 
     light_direction: tuple[float, float, float] = (0.6, 0.5, 1.2)
@@ -74,15 +74,15 @@ class Appearance:
     specular: float = 0.05
     table_colour: tuple[float, float, float] = (0.72, 0.66, 0.58)
     wall_colour: tuple[float, float, float] = (0.80, 0.82, 0.85)
-    distractors: tuple[Box, ...] = ()
+    distractors: tuple[SceneBox, ...] = ()
 
 
-NOMINAL_APPEARANCE = Appearance()
+NOMINAL_APPEARANCE = SceneAppearance()
 
 
-def sample_layout(rng: np.random.Generator, varied: bool) -> Layout:
+def sample_layout(rng: np.random.Generator, varied: bool) -> SceneLayout:
     """Three task objects at random places; the camera is nominal, or moved when `varied`."""
-    return Layout(sample_camera(rng) if varied else Camera(), _sample_objects(rng))
+    return SceneLayout(sample_camera(rng) if varied else Camera(), _sample_objects(rng))
 
 
 def sample_camera(rng: np.random.Generator) -> Camera:
@@ -133,7 +133,7 @@ def _turned(points: np.ndarray, angle_rad: float) -> np.ndarray:
     return centre + turn.apply((points - centre).reshape(-1, 3)).reshape(points.shape)
 
 
-def sample_appearance(rng: np.random.Generator) -> Appearance:
+def sample_appearance(rng: np.random.Generator) -> SceneAppearance:
     """Another day: light from elsewhere, other table and wall, zero to five distractors."""
     azimuth = rng.uniform(-np.pi, np.pi)
     elevation = rng.uniform(np.deg2rad(25), np.deg2rad(85))
@@ -143,7 +143,7 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
         np.sin(elevation),
     )
     ambient = rng.uniform(0.35, 0.75)
-    return Appearance(
+    return SceneAppearance(
         light_direction=tuple(float(v) for v in direction),
         light_colour=tuple(rng.uniform(0.8, 1.0, 3).tolist()),
         ambient=ambient,
@@ -155,7 +155,7 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
     )
 
 
-def _sample_objects(rng: np.random.Generator) -> tuple[Box, ...]:
+def _sample_objects(rng: np.random.Generator) -> tuple[SceneBox, ...]:
     places: list[np.ndarray] = []
     while len(places) < len(OBJECT_COLOURS):
         place = np.array([rng.uniform(*axis) for axis in OBJECT_REGION])
@@ -163,12 +163,12 @@ def _sample_objects(rng: np.random.Generator) -> tuple[Box, ...]:
             places.append(place)
     half = 0.02
     return tuple(
-        Box("box", (half, half, half), (float(x), float(y), half), 0.0, colour)
+        SceneBox("box", (half, half, half), (float(x), float(y), half), 0.0, colour)
         for (x, y), colour in zip(places, OBJECT_COLOURS)
     )
 
 
-def _sample_distractor(rng: np.random.Generator) -> Box:
+def _sample_distractor(rng: np.random.Generator) -> SceneBox:
     # Low enough that the gripper passes above: distractors are pictures, not obstacles.
     half = rng.uniform((0.015, 0.015, 0.01), (0.05, 0.05, 0.03))
     x, y = (rng.uniform(*axis) for axis in DISTRACTOR_REGION)
@@ -176,7 +176,7 @@ def _sample_distractor(rng: np.random.Generator) -> Box:
     height = min(half[0], 0.03) if shape == "sphere" else half[2]
     if shape == "sphere":
         half[0] = height
-    return Box(
+    return SceneBox(
         shape,
         tuple(half.tolist()),
         (float(x), float(y), float(height)),

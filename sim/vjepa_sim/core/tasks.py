@@ -13,8 +13,8 @@ import numpy as np
 
 from vjepa_sim.core.scene import (
     NOMINAL_APPEARANCE,
-    Appearance,
-    Layout,
+    SceneAppearance,
+    SceneLayout,
     sample_appearance,
     sample_layout,
     turn_about_scene,
@@ -27,12 +27,12 @@ REACH_DISTANCE = (0.10, 0.25)  # from start to goal [m]
 
 
 @dataclass(frozen=True)
-class Episode:
+class TaskEpisode:
     """A drawn episode: states are float64 [7] (metres, radians, closedness) in base_link."""
 
-    layout: Layout
-    appearance: Appearance
-    goal_appearance: Appearance
+    layout: SceneLayout
+    appearance: SceneAppearance
+    goal_appearance: SceneAppearance
     start: np.ndarray
     goal: np.ndarray
 
@@ -40,7 +40,7 @@ class Episode:
 class Task(Protocol):
     """What the environment asks of a task."""
 
-    def start(self, rng: np.random.Generator, varied: bool) -> Episode:
+    def start(self, rng: np.random.Generator, varied: bool) -> TaskEpisode:
         """Draw an episode; `varied` lets the goal picture come from another day."""
 
     def distance(self, state: np.ndarray, goal: np.ndarray) -> float:
@@ -54,7 +54,7 @@ class ReachTask:
         """`camera_turn_rad`: how far the camera is carried around the scene; all else stays."""
         self._camera_turn_rad = camera_turn_rad
 
-    def start(self, rng: np.random.Generator, varied: bool) -> Episode:
+    def start(self, rng: np.random.Generator, varied: bool) -> TaskEpisode:
         layout = sample_layout(rng, varied)
         layout = replace(layout, camera=turn_about_scene(layout.camera, self._camera_turn_rad))
         if varied:
@@ -66,7 +66,7 @@ class ReachTask:
             start = rng.uniform(REACH_LOW, REACH_HIGH)
             if REACH_DISTANCE[0] <= np.linalg.norm(start - goal) <= REACH_DISTANCE[1]:
                 break
-        return Episode(
+        return TaskEpisode(
             layout, appearance, goal_appearance, _straight_down(start), _straight_down(goal)
         )
 

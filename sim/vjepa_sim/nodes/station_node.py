@@ -17,11 +17,11 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
-from vjepa_sim.core.station.cycle import Cycle, Frame
+from vjepa_sim.core.station.cycle import FilmedCycle, StationFrame
 from vjepa_sim.core.station.faults import KINDS, FaultError
 from vjepa_sim.core.station.recording import cycle_truth, frame_truth
 from vjepa_sim.core.station.station import Station
-from vjepa_sim.core.station.world import World
+from vjepa_sim.core.station.world import SolidsWorld
 from vjepa_sim.nodes.messages import CAMERA_FRAME, camera_info
 from vjepa_sim.nodes.station_parameters import StationParameters
 
@@ -37,9 +37,9 @@ class StationNode(KitNode):
     def configure(self) -> None:
         p = self.p
         self.station = Station(p.seed, KINDS, p.faulty_share, p.rate_hz, p.restock_share)
-        self.world = World()  # for all cycles: a new one for each would eat memory
+        self.world = SolidsWorld()  # for all cycles: a new one for each would eat memory
         self.next_index = self.p.first_cycle
-        self.cycle: Cycle | None = None
+        self.cycle: FilmedCycle | None = None
         self.left_out = 0
         self.refusal = ""
         self.image = self.create_publisher(Image, "camera/image_raw", SENSOR)
@@ -104,7 +104,7 @@ class StationNode(KitNode):
         self.camera_info.publish(camera_info(size, camera.intrinsics(), stamp))
         self.tell(self.describe(frame, stamp), "frame")
 
-    def describe(self, frame: Frame, stamp: Any) -> dict[str, Any]:
+    def describe(self, frame: StationFrame, stamp: Any) -> dict[str, Any]:
         """What is true in this frame: as in frames.jsonl, and cycle, step and faults so far."""
         return frame_truth(frame, self.cycle) | {
             "stamp_ns": Time.from_msg(stamp).nanoseconds,

@@ -25,9 +25,9 @@ from sop_monitor_pkg.core.normal import model as normal
 from sop_monitor_pkg.core.normal import store as cycle_store
 from sop_monitor_pkg.core.normal.learning import Example, LearningError
 from sop_monitor_pkg.core.normal.learning import learn as learn_normal
-from sop_monitor_pkg.core.normal.model import Normal, NormalError
+from sop_monitor_pkg.core.normal.model import NormalError, NormalModel
 from sop_monitor_pkg.core.normal.reader import read_cycle
-from sop_monitor_pkg.core.normal.recordings import CycleRecording, RecordingError, find
+from sop_monitor_pkg.core.normal.recordings import CycleRecording, CycleRecordingError, find
 from sop_monitor_pkg.core.normal.store import StoreError
 from sop_monitor_pkg.core.procedure import file as procedure_file
 from sop_monitor_pkg.core.procedure.examples import find_procedure
@@ -39,7 +39,7 @@ from sop_monitor_pkg.core.tracks.sightings import SightingError
 OUT = Path("out/sop/normal")
 PROBLEMS = (
     CheckpointError, FileNotFoundError, LearningError, NormalError, ProcedureError,
-    RecordingError, SightingError, StoreError, VideoError,
+    CycleRecordingError, SightingError, StoreError, VideoError,
 )  # fmt: skip
 console = Console(highlight=False, soft_wrap=True)
 
@@ -62,7 +62,7 @@ def learn(
         rules = procedure_file.load(find_procedure(procedure))
         cycles = [cycle for cycle in find(recordings, rules) if cycle.clean is not False]
         if not cycles:
-            raise RecordingError("every cycle there has a fault; learn from correct ones")
+            raise CycleRecordingError("every cycle there has a fault; learn from correct ones")
         model = load_world_model(encoder, device, parts="encoder")
         latents = Latents(model)
         store = out / "cycles"
@@ -135,13 +135,13 @@ def _check_order(rules: Procedure, cycles: Sequence[CycleRecording]) -> None:
             wrong += watch.step_begun(done, 0)
         wrong += watch.cycle_ended(done, 0)
         if wrong:
-            raise RecordingError(
+            raise CycleRecordingError(
                 f"{cycle.name} is labelled as no correct cycle ({wrong[0].kind}: "
                 f"{wrong[0].reason}); correct its labels, or leave it out"
             )
 
 
-def _with_answers(found: Normal, folder: Path) -> Normal:
+def _with_answers(found: NormalModel, folder: Path) -> NormalModel:
     """With the cycles that people called clean, if the folder holds a model that knows some."""
     try:
         before = normal.load(folder)
@@ -152,7 +152,7 @@ def _with_answers(found: Normal, folder: Path) -> Normal:
     return found.taught(before.clean[-before.answered :])
 
 
-def report(found: Normal) -> str:
+def report(found: NormalModel) -> str:
     """What was learned, in words."""
     need = conformal.needed(found.accepted, found.flagged)
     answered = f", {found.answered} of them so by answers of people" if found.answered else ""

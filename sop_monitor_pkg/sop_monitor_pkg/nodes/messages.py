@@ -15,12 +15,12 @@ from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
 from sop_monitor_pkg.core.alarms.table import Alarm, AlarmState
 from sop_monitor_pkg.core.following.events import (
     SECOND_NS,
+    AnomalyEvent,
     CycleEnded,
     CycleLost,
     Event,
     StepBegun,
     StepEnded,
-    Suspicion,
 )
 from sop_monitor_pkg.core.following.monitor import EventError, MonitorState
 from sop_monitor_pkg.core.procedure.procedure import Procedure
@@ -47,7 +47,7 @@ def event(message: SopEvent) -> Event:
             raise EventError(f"kind is {message.kind!r}; choose one of {', '.join(Kind)}")
         active = message.type == SopEvent.SUSPICION
         score, reason = float(message.probability), message.reason
-        return Suspicion(Kind(message.kind), seen_ns, message.step, score, reason, active)
+        return AnomalyEvent(Kind(message.kind), seen_ns, message.step, score, reason, active)
     if not message.step:
         raise EventError("step is empty; name the step that has begun or ended")
     if message.type == SopEvent.STEP_BEGUN:
@@ -72,7 +72,7 @@ def event_message(event: Event, frame_id: str = "") -> SopEvent:
             message.type = SopEvent.CYCLE_ENDED
         case CycleLost():
             message.type = SopEvent.CYCLE_LOST
-        case Suspicion():
+        case AnomalyEvent():
             message.type = SopEvent.SUSPICION if event.active else SopEvent.SUSPICION_OVER
             message.kind, message.step = str(event.kind), event.step
             message.probability, message.reason = float(event.score), event.reason

@@ -20,7 +20,7 @@ from vjepa_planner_pkg.core.calibration.run import (
     Aborted,
     CalibrationEffect,
     CalibrationRun,
-    Recorded,
+    RecordedMove,
 )
 from vjepa_planner_pkg.core.mpc.io import Command, Now
 from vjepa_planner_pkg.core.mpc.mpc import MPC
@@ -141,7 +141,7 @@ class CalibrateServer:
                 case Command():
                     self._send(effect)
                     self._tell(f"move {self._run.done + 1} of {self._run.count}")
-                case Recorded(moves):
+                case RecordedMove(moves):
                     self._tell("explaining the moves")
                     self._worker.offer((self._goal, moves))
                 case Aborted(reason):

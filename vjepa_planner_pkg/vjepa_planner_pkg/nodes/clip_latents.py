@@ -19,7 +19,7 @@ from vjepa_interfaces.msg import Latent
 from vjepa_world_model.data.clips import MOST_FRAMES, POLICIES, ClipSizes, ClipStream
 from vjepa_world_model.model.world_model import WorldModel
 
-from vjepa_planner_pkg.core.goals.frames import FrameError, FrameGate
+from vjepa_planner_pkg.core.goals.frames import FrameGate, FrameRefusal
 from vjepa_planner_pkg.nodes.messages import header
 
 _UNREAD = 8  # pictures that wait for being read at most
@@ -110,7 +110,7 @@ class ClipLatents:
         try:
             self._gate.check_camera("camera/image_raw", message.width, message.height, frame)
             picture = to_array(message, "camera/image_raw")
-        except (ImageError, FrameError):
+        except (ImageError, FrameRefusal):
             self.refused += 1  # the encoder says why, for the latent of this picture
             return
         self._frame = frame

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vjepa_interfaces.msg import Latent
 
-from vjepa_planner_pkg.core.goals.frames import FrameError, FrameGate, FrameParameters
+from vjepa_planner_pkg.core.goals.frames import FrameGate, FrameParameters, FrameRefusal
 from vjepa_planner_pkg.nodes import model, presence
 from vjepa_planner_pkg.nodes.clip_latents import ClipLatents, ClipParameters
 
@@ -125,7 +125,7 @@ class EncoderNode(KitNode):
             array = to_array(message, topic)
             check = self.gate.check_goal if topic in _GOALS else self.gate.check_camera
             check(topic, message.width, message.height, message.header.frame_id)
-        except (ImageError, FrameError) as error:
+        except (ImageError, FrameRefusal) as error:
             self.refuse(topic, str(error))
             return
         begun = time.monotonic()

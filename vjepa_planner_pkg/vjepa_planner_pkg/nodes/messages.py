@@ -18,7 +18,7 @@ from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerSt
 from vjepa_interfaces.msg import Latent as LatentMsg
 from vjepa_interfaces.srv import ScoreActions
 
-from vjepa_planner_pkg.core.mpc.io import Arm, Command, Latent, Status
+from vjepa_planner_pkg.core.mpc.io import ArmState, Command, Latent, Status
 from vjepa_planner_pkg.core.search.scorer import ScoreAnswer, ScoreRequest
 
 
@@ -45,14 +45,14 @@ def from_latent(latent: Latent) -> LatentMsg:
     )
 
 
-def to_arm(message: EndEffectorState) -> Arm:
+def to_arm(message: EndEffectorState) -> ArmState:
     """ValueError: a foreign frame or another tool, or numbers that are no pose."""
     if message.header.frame_id != BASE_FRAME or message.child_frame != TOOL_FRAME:
         raise ValueError(
             f"is the pose of {message.child_frame!r} in frame {message.header.frame_id!r}; "
             f"publish {TOOL_FRAME!r} in {BASE_FRAME!r}"
         )
-    return Arm(stamp_ns(message.header.stamp), msg_to_state(message))
+    return ArmState(stamp_ns(message.header.stamp), msg_to_state(message))
 
 
 def from_command(command: Command) -> EndEffectorCommand:

@@ -12,7 +12,7 @@ from vjepa_interfaces.srv import ScoreActions
 from vjepa_planner_pkg.core.calibration.calibration import Calibration, calibrated
 from vjepa_planner_pkg.core.mpc.io import PlannedAction, RequestPlan
 from vjepa_planner_pkg.core.mpc.planning import Planning
-from vjepa_planner_pkg.core.search.plan import Score, ScoreError
+from vjepa_planner_pkg.core.search.plan import EnergyFunction, ScoreError
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_planner_pkg.core.search.scorer import RemoteScorer, ScoreAnswer, ScoreRequest
 from vjepa_planner_pkg.nodes import messages
@@ -25,7 +25,7 @@ class PlanCancelled(Exception):
 class ScoreSource(Protocol):
     """Where the energies for a plan request come from."""
 
-    def score(self, request: RequestPlan, wanted: Callable[[], bool]) -> Score:
+    def score(self, request: RequestPlan, wanted: Callable[[], bool]) -> EnergyFunction:
         """A score for `request`; it may raise PlanCancelled once `wanted()` is false."""
 
 

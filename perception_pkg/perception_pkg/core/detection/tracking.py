@@ -18,7 +18,7 @@ RESIZED = 0.25  # a box that grows or shrinks by more is partly hidden: it says 
 
 
 @dataclass(frozen=True)
-class Part:
+class TrackedPart:
     """One part as it is published.
 
     Attributes:
@@ -77,7 +77,7 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._next = 0
 
-    def update(self, found: Sequence[Found], time_s: float | None = None) -> list[Part]:
+    def update(self, found: Sequence[Found], time_s: float | None = None) -> list[TrackedPart]:
         """The parts of one picture, in the order of `found`.
 
         Args:
@@ -124,7 +124,7 @@ class Tracker:
         pair = self._pairs.get(name)
         return name if pair is None else f"{pair.first}|{pair.second}"
 
-    def _part(self, track: _Track, item: Found) -> Part:
+    def _part(self, track: _Track, item: Found) -> TrackedPart:
         name = self.classes[item.best]
         sides = item.box[2:] - item.box[:2]
         size_mm = None
@@ -132,11 +132,11 @@ class Tracker:
             size_mm = (float(sides[0] * self._mm_per_px), float(sides[1] * self._mm_per_px))
         pair = self._pairs.get(name)
         if pair is None:
-            return Part(name, (name,), item.confidence, track.number, item.box, size_mm)
+            return TrackedPart(name, (name,), item.confidence, track.number, item.box, size_mm)
         self._weigh(track, item, pair)
         decided = pair.decide(track.evidence)
         candidates = (pair.first, pair.second) if decided == UNKNOWN else (decided,)
-        return Part(decided, candidates, item.confidence, track.number, item.box, size_mm)
+        return TrackedPart(decided, candidates, item.confidence, track.number, item.box, size_mm)
 
     def _weigh(self, track: _Track, item: Found, pair: SizePair) -> None:
         first, second = (

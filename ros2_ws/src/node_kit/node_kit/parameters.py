@@ -30,7 +30,7 @@ class ParameterError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class ParameterRow:
     """One parameter as the documentation shows it."""
 
     name: str
@@ -161,10 +161,12 @@ def defaults(cls: type) -> dict[str, Any]:
     return {name: default for name, (_, default, _) in _specs(cls).items()}
 
 
-def table(cls: type) -> list[Row]:
+def table(cls: type) -> list[ParameterRow]:
     """One row per parameter of `cls`, in order."""
     return [
-        Row(name, _type_name(kind), default, spec.unit, spec.range, spec.runtime, spec.description)
+        ParameterRow(
+            name, _type_name(kind), default, spec.unit, spec.range, spec.runtime, spec.description
+        )
         for name, (kind, default, spec) in _specs(cls).items()
     ]
 

@@ -13,7 +13,7 @@ import torch
 from vjepa_world_model.data.episodes import Episode, finish, write_shard
 from vjepa_world_model.evaluation.energy.landscape import landscape, minimum
 from vjepa_world_model.evaluation.energy.moments import MomentError, Sequence, read_arrays
-from vjepa_world_model.evaluation.energy.ranking import Recipe, evaluate
+from vjepa_world_model.evaluation.energy.ranking import RankingRecipe, evaluate
 from vjepa_world_model.weights.checkpoints import save_world_model
 
 REAL = Path(__file__).resolve().parents[5] / "shared" / "real" / "franka_example_traj.npz"
@@ -75,7 +75,7 @@ def test_a_parabola_finds_the_minimum_between_points():
 
 
 def test_a_model_that_knows_ranks_the_true_action_first_and_predicts_better_than_copying():
-    found = evaluate(KnownModel(), [sequence(seed=s) for s in range(3)], Recipe(span_m=0.1))
+    found = evaluate(KnownModel(), [sequence(seed=s) for s in range(3)], RankingRecipe(span_m=0.1))
     figures = found.summary()
     assert figures["steps"] == 15
     assert figures["ranking"]["first"] == 1.0 and figures["ranking"]["ranked_above"] == 1.0
@@ -87,7 +87,9 @@ def test_a_model_that_knows_ranks_the_true_action_first_and_predicts_better_than
 
 def test_a_bias_of_the_model_is_the_bias_of_its_lowest_energy():
     model = KnownModel(bias=(0.0, 0.03, 0.0))
-    figures = evaluate(model, [sequence(seed=s) for s in range(4)], Recipe(span_m=0.16)).summary()
+    figures = evaluate(
+        model, [sequence(seed=s) for s in range(4)], RankingRecipe(span_m=0.16)
+    ).summary()
     found = [figures["lowest"][name]["bias_m"] for name in "xyz"]
     assert np.allclose(found, [0.0, 0.03, 0.0], atol=0.008)
     assert figures["ranking"]["first"] < 1.0
@@ -95,13 +97,15 @@ def test_a_bias_of_the_model_is_the_bias_of_its_lowest_energy():
 
 def test_a_model_that_knows_nothing_is_no_better_than_chance():
     sequences = [sequence(seed=s) for s in range(2)]
-    figures = evaluate(KnownModel(works=False), sequences, Recipe()).summary()
+    figures = evaluate(KnownModel(works=False), sequences, RankingRecipe()).summary()
     assert figures["ranking"]["ranked_above"] == 0.5  # all energies are the same
     assert all(row["ratio"] == pytest.approx(1.0) for row in figures["prediction"])
 
 
 def test_the_same_seed_gives_the_same_figures():
-    one, other = (evaluate(KnownModel(), [sequence()], Recipe(seed=3)).summary() for _ in range(2))
+    one, other = (
+        evaluate(KnownModel(), [sequence()], RankingRecipe(seed=3)).summary() for _ in range(2)
+    )
     assert one == other
 
 

@@ -210,7 +210,7 @@ def test_a_plan_finds_the_heads_of_its_checkpoint_and_matches(
 ):
     arrays, path = plan_and_checkpoint(tmp_path, rows, columns, encoder_heads, predictor_heads)
     assert parity.kind_of(arrays) == "plan"
-    plan = parity.Plan.of(arrays)
+    plan = parity.ReferencePlan.of(arrays)
     model = parity.model_of_plan(plan, path, [])
     assert model.heads == f"encoder {encoder_heads} heads, predictor {predictor_heads} heads"
     differences = parity.plan_differences(plan, model)
@@ -223,4 +223,4 @@ def test_a_checkpoint_of_other_sizes_is_not_taken_for_a_plans(tmp_path):
     arrays["rollout_latents"] = arrays["rollout_latents"][..., :12]
     arrays |= {k: arrays[k][..., :12] for k in ("frame_latent", "goal_latent")}
     with pytest.raises(ParityError, match="features of width 24, the plan has 12"):
-        parity.model_of_plan(parity.Plan.of(arrays), path, [])
+        parity.model_of_plan(parity.ReferencePlan.of(arrays), path, [])

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from vjepa_sim.core.station import defects
 from vjepa_sim.core.station.faults import Defect, Label
-from vjepa_sim.core.station.layout import Pose
-from vjepa_sim.core.station.scene import Rendered, Scene
+from vjepa_sim.core.station.layout import PlanarPose
+from vjepa_sim.core.station.scene import Rendered, StationScene
 
 LEAST_VISIBLE_PX, LEAST_VISIBLE = 12, 0.02  # less of an object is not worth a box
 LEAST_DEFECT_PX = 6
@@ -23,7 +23,7 @@ SEEN_DEPTH_M = 2.5e-3  # what is this much nearer than a plane hides it
 
 
 @dataclass(frozen=True)
-class Box:
+class AnnotatedBox:
     """One object as it is seen: `xyxy` in pixels, right and lower edge exclusive."""
 
     name: str
@@ -75,7 +75,7 @@ class Annotator:
 
     def __init__(
         self,
-        scene: Scene,
+        scene: StationScene,
         kinds: dict[str, str],
         label: Label,
         label_region: list[int],
@@ -90,8 +90,8 @@ class Annotator:
         }
 
     def boxes(
-        self, rendered: Rendered, poses: dict[str, Pose], floors: dict[str, float]
-    ) -> list[Box]:
+        self, rendered: Rendered, poses: dict[str, PlanarPose], floors: dict[str, float]
+    ) -> list[AnnotatedBox]:
         """Every object of which at least LEAST_VISIBLE_PX and LEAST_VISIBLE are seen.
 
         `floors`: what is below this height [m] is inside another part and not expected to be seen.
@@ -107,10 +107,10 @@ class Annotator:
             xyxy = (columns.start, rows.start, columns.stop, rows.stop)
             share = seen / max(self._silhouette(name, poses[name], floors.get(name, -1.0)), 1.0)
             if share >= LEAST_VISIBLE:
-                boxes.append(Box(name, self._kinds[name], xyxy, round(min(share, 1.0), 3)))
+                boxes.append(AnnotatedBox(name, self._kinds[name], xyxy, round(min(share, 1.0), 3)))
         return boxes
 
-    def texts(self, rendered: Rendered, cover: Pose) -> list[Text]:
+    def texts(self, rendered: Rendered, cover: PlanarPose) -> list[Text]:
         """What of the label is in its region; call it for every frame in turn."""
         picture, _ = self._scene.top_map("cover", cover)
         local = {name: quad for name, quad in picture.quads.items() if name != "label"}
@@ -141,7 +141,7 @@ class Annotator:
         return texts
 
     def defect(
-        self, rendered: Rendered, poses: dict[str, Pose]
+        self, rendered: Rendered, poses: dict[str, PlanarPose]
     ) -> tuple[SeenDefect | None, np.ndarray | None]:
         """The defect and its mask uint8 [H, W] (classes of `defects.CLASSES`), if it is seen."""
         if self._defect is None:
@@ -168,7 +168,7 @@ class Annotator:
         mask = np.where(seen, defects.CLASSES[kind], 0).astype(np.uint8)
         return SeenDefect(kind, xyxy, area, round(share, 3)), mask
 
-    def _silhouette(self, name: str, pose: Pose, floor: float) -> float:
+    def _silhouette(self, name: str, pose: PlanarPose, floor: float) -> float:
         """Area [px] that the object would cover if nothing hid it and the picture had no edge."""
         corners = pose.point + self._corners[name] @ pose.rotation().T
         corners[:, 2] = np.maximum(corners[:, 2], floor)
@@ -194,7 +194,7 @@ class Annotator:
             large = height >= READABLE_HEIGHT_PX and upright
         return bool(still and large and visible >= READABLE_VISIBLE)
 
-    def _missing(self, shape: tuple[int, int], pose: Pose) -> np.ndarray:
+    def _missing(self, shape: tuple[int, int], pose: PlanarPose) -> np.ndarray:
         """Where the missing corner would be, bool [H, W]."""
         area = defects.missing_area(self._defect)
         top = self._scene.solids[self._defect.part][1].high
@@ -203,7 +203,7 @@ class Annotator:
         cv2.fillPoly(mask, [np.round(pixels * 16).astype(np.int32)], 1, shift=4)
         return mask > 0
 
-    def _defect_px(self, homography: np.ndarray, picture, pose: Pose) -> float:
+    def _defect_px(self, homography: np.ndarray, picture, pose: PlanarPose) -> float:
         """Area [px] of the whole defect from here."""
         mm2 = defects.area_mm2(self._defect, picture)
         scale = self._scene.camera.mm_per_px(pose.z + self._scene.solids[self._defect.part][1].high)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vjepa_sim.core.station.layout import Pose
+from vjepa_sim.core.station.layout import PlanarPose
 
 GRAVITY = 9.81  # [m/s2]
 SETTLE_S = 0.15  # in which a gripped part comes to rest in the grip
@@ -29,13 +29,13 @@ class Track:
         """Where the actor is when all moves are done [5]."""
         return self.start + sum((change for *_, change in self.moves), np.zeros(5))
 
-    def pose(self, t: float) -> Pose:
+    def pose(self, t: float) -> PlanarPose:
         """The actor's pose at `t` [s]."""
         value = self.start.copy()
         for begin, seconds, change in self.moves:
             if t > begin:
                 value += change * smooth(min((t - begin) / seconds, 1.0))
-        return Pose(*value.tolist())
+        return PlanarPose(*value.tolist())
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,19 @@ class Stay:
 
     begin_s: float
     holder: str  # an actor or part; empty: the station
-    first: Pose
-    last: Pose
+    first: PlanarPose
+    last: PlanarPose
     seconds: float = 0.0
     falls: bool = False
 
-    def local(self, t: float) -> Pose:
+    def local(self, t: float) -> PlanarPose:
         """The pose in the holder's frame at `t` [s]."""
         share = 1.0 if t >= self.begin_s + self.seconds else (t - self.begin_s) / self.seconds
         a, b = self.first.array, self.last.array
         value = a + share * (b - a)
         if self.falls:
             value[2] = a[2] + share * share * (b[2] - a[2])
-        return Pose(*value.tolist())
+        return PlanarPose(*value.tolist())
 
 
 class Choreography:
@@ -71,8 +71,8 @@ class Choreography:
 
     def __init__(
         self,
-        actors: dict[str, Pose],
-        parts: dict[str, Pose],
+        actors: dict[str, PlanarPose],
+        parts: dict[str, PlanarPose],
         rng: np.random.Generator,
         pace: float,
     ) -> None:
@@ -85,7 +85,7 @@ class Choreography:
         self._rng = rng
         self._pace = pace
 
-    def pose(self, name: str, t: float) -> Pose:
+    def pose(self, name: str, t: float) -> PlanarPose:
         """Of an actor or part, in the station's frame, at `t` [s]."""
         if name in self.tracks:
             return self.tracks[name].pose(t)
@@ -97,13 +97,13 @@ class Choreography:
         """Who or what holds the part at `t` [s]; empty: it lies in the station."""
         return self._stay(part, t).holder
 
-    def move(self, actor: str, pose: Pose, seconds: float, blend: float = 0.0) -> None:
+    def move(self, actor: str, pose: PlanarPose, seconds: float, blend: float = 0.0) -> None:
         """Bring the actor to `pose`; with `blend` the next move begins that share earlier."""
         seconds = self._duration(seconds)
         self._add(actor, pose.array, seconds)
         self.now += seconds * (1.0 - blend)
 
-    def move_aside(self, actor: str, pose: Pose, seconds: float) -> None:
+    def move_aside(self, actor: str, pose: PlanarPose, seconds: float) -> None:
         """Send the actor to `pose` while others go on."""
         self._add(actor, pose.array, self._duration(seconds))
 
@@ -116,26 +116,28 @@ class Choreography:
         self.pauses.append((self.now, self.now + seconds))
         self.now += seconds
 
-    def grip(self, actor: str, part: str, offset: Pose) -> None:
+    def grip(self, actor: str, part: str, offset: PlanarPose) -> None:
         """The actor takes the part, which comes to `offset` in the actor's frame."""
         first = self.pose(actor, self.now).inverse_times(self.pose(part, self.now))
         self._put(part, Stay(self.now, actor, first, _nearest_turn(offset, first), SETTLE_S))
         self.wait(SETTLE_S)
 
-    def release(self, part: str, pose: Pose, onto: str = "") -> None:
+    def release(self, part: str, pose: PlanarPose, onto: str = "") -> None:
         """The part is left at `pose`, fixed to the part `onto` if one is named."""
         local = self.pose(onto, self.now).inverse_times(pose) if onto else pose
         self._put(part, Stay(self.now, onto, local, local))
         self.wait(0.12)
 
-    def drop(self, part: str, landing: Pose) -> None:
+    def drop(self, part: str, landing: PlanarPose) -> None:
         """The part falls to `landing`."""
         first = self.pose(part, self.now)
         seconds = float(np.sqrt(2.0 * max(first.z - landing.z, 1e-3) / GRAVITY))
         self._put(part, Stay(self.now, "", first, landing, seconds, falls=True))
         self.drops.append((self.now, part))
 
-    def slide(self, part: str, begin_s: float, start: Pose, end: Pose, seconds: float) -> None:
+    def slide(
+        self, part: str, begin_s: float, start: PlanarPose, end: PlanarPose, seconds: float
+    ) -> None:
         """The part, held by nobody, moves evenly from `start` to `end` at a time of its own."""
         self.stays[part] += [Stay(begin_s, "", start, end, seconds)]
 
@@ -159,7 +161,7 @@ def smooth(share: float) -> float:
     return share**3 * (10.0 - 15.0 * share + 6.0 * share**2)
 
 
-def _nearest_turn(pose: Pose, near: Pose) -> Pose:
+def _nearest_turn(pose: PlanarPose, near: PlanarPose) -> PlanarPose:
     """`pose` with its yaw within half a turn of `near`'s."""
     turns = round((near.yaw - pose.yaw) / (2 * np.pi))
-    return Pose(pose.x, pose.y, pose.z, pose.yaw + 2 * np.pi * turns, pose.tilt)
+    return PlanarPose(pose.x, pose.y, pose.z, pose.yaw + 2 * np.pi * turns, pose.tilt)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from vjepa_sim.core.station import defects, layout, solids, textures
-from vjepa_sim.core.station.annotate import Annotator, Box, SeenDefect, Text
+from vjepa_sim.core.station.annotate import AnnotatedBox, Annotator, SeenDefect, Text
 from vjepa_sim.core.station.camera import StationCamera, cycle_camera
 from vjepa_sim.core.station.evidence import FaultEvent, Witness
 from vjepa_sim.core.station.faults import CyclePlan
-from vjepa_sim.core.station.layout import MM, Pose
+from vjepa_sim.core.station.layout import MM, PlanarPose
 from vjepa_sim.core.station.look import draw_look
-from vjepa_sim.core.station.scene import Scene
-from vjepa_sim.core.station.script import Segment, write_script
+from vjepa_sim.core.station.scene import StationScene
+from vjepa_sim.core.station.script import ScriptSegment, write_script
 from vjepa_sim.core.station.solids import Solid
-from vjepa_sim.core.station.world import World
+from vjepa_sim.core.station.world import SolidsWorld
 
 TREMOR = 0.25 * MM  # of the hand
 CLASSES = (
@@ -34,7 +34,7 @@ CLASSES = (
 
 
 @dataclass(frozen=True)
-class Frame:
+class StationFrame:
     """One picture and its truth.
 
     Attributes:
@@ -51,14 +51,14 @@ class Frame:
     t: float
     image: np.ndarray
     objects: np.ndarray
-    boxes: list[Box]
+    boxes: list[AnnotatedBox]
     texts: list[Text]
     defect: SeenDefect | None
     mask: np.ndarray | None
     step: str
 
 
-class Cycle:
+class FilmedCycle:
     """A planned cycle that can be filmed.
 
     Args:
@@ -78,7 +78,7 @@ class Cycle:
         station: StationCamera,
         label_region: list[int],
         fps: float,
-        world: World | None = None,
+        world: SolidsWorld | None = None,
     ) -> None:
         self.plan, self.fps = plan, fps
         self.camera = cycle_camera(station, rng)
@@ -94,7 +94,7 @@ class Cycle:
             defects.draw(pictures[plan.defect.part], plan.defect)
         for picture in pictures.values():
             textures.blurred(picture)
-        self.scene = Scene(self.camera, self.look, self._things(kinds), pictures, world)
+        self.scene = StationScene(self.camera, self.look, self._things(kinds), pictures, world)
         self.names = self.scene.names
         kinds |= {"hand": "hand", "tool": "tool"}
         self._annotator = Annotator(self.scene, kinds, plan.label, label_region, plan.defect)
@@ -106,7 +106,7 @@ class Cycle:
         return int(self.script.duration_s * self.fps) + 1
 
     @property
-    def segments(self) -> tuple[Segment, ...]:
+    def segments(self) -> tuple[ScriptSegment, ...]:
         """The steps with their times."""
         return self.script.segments
 
@@ -114,7 +114,7 @@ class Cycle:
         """The faults that have become visible in the frames so far."""
         return self.witness.events()
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[StationFrame]:
         """Film the cycle from its beginning; can be done once."""
         try:
             for index in range(self.frames_count):
@@ -126,7 +126,7 @@ class Cycle:
         """Free or empty the world; nothing can be filmed afterwards."""
         self.scene.close()
 
-    def poses(self, t: float) -> dict[str, Pose]:
+    def poses(self, t: float) -> dict[str, PlanarPose]:
         """Where everything is at `t` [s], by name."""
         c = self.script.choreography
         poses = {part.name: c.pose(part.name, t) for part in self.script.parts}
@@ -134,12 +134,12 @@ class Cycle:
         shake = self._tremor(t)
         for name, pose in poses.items():
             if name == "hand" or self._in_hand(name, t):
-                poses[name] = Pose(
+                poses[name] = PlanarPose(
                     pose.x + shake[0], pose.y + shake[1], pose.z, pose.yaw, pose.tilt
                 )
         return poses
 
-    def frame(self, index: int) -> Frame:
+    def frame(self, index: int) -> StationFrame:
         """Film one frame; ask for them in ascending order."""
         t = index / self.fps
         poses = self.poses(t)
@@ -148,7 +148,9 @@ class Cycle:
         texts = self._annotator.texts(rendered, poses["cover"])
         defect, mask = self._annotator.defect(rendered, poses)
         step = next((s.step for s in reversed(self.segments) if s.begin_s <= t), "")
-        frame = Frame(index, t, rendered.image, rendered.objects, boxes, texts, defect, mask, step)
+        frame = StationFrame(
+            index, t, rendered.image, rendered.objects, boxes, texts, defect, mask, step
+        )
         self.witness.see(frame, poses)
         return frame
 
@@ -172,7 +174,7 @@ class Cycle:
                 things[name] = solids.screw(kind)
         return things
 
-    def _floors(self, poses: dict[str, Pose], t: float) -> dict[str, float]:
+    def _floors(self, poses: dict[str, PlanarPose], t: float) -> dict[str, float]:
         """Below which height a part is hidden inside what it stands in."""
         c = self.script.choreography
         floors = {}

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vjepa_sim.core.station.annotate import Box
+from vjepa_sim.core.station.annotate import AnnotatedBox
 from vjepa_sim.core.station.faults import CyclePlan, Fault
-from vjepa_sim.core.station.layout import Pose
-from vjepa_sim.core.station.scene import Scene
+from vjepa_sim.core.station.layout import PlanarPose
+from vjepa_sim.core.station.scene import StationScene
 from vjepa_sim.core.station.script import Script
 
 if TYPE_CHECKING:
-    from vjepa_sim.core.station.cycle import Frame
+    from vjepa_sim.core.station.cycle import StationFrame
 
 SEEN = 0.3  # share of an object that must be visible to be recognised
 MOVED_PX = 3.0  # of its centre in the picture
@@ -49,7 +49,9 @@ class FaultEvent:
 class Witness:
     """Looks at every frame in turn and notes when each fault of the plan can be seen."""
 
-    def __init__(self, plan: CyclePlan, script: Script, scene: Scene, period_s: float) -> None:
+    def __init__(
+        self, plan: CyclePlan, script: Script, scene: StationScene, period_s: float
+    ) -> None:
         self._plan, self._script, self._scene = plan, script, scene
         self._period_s = period_s
         self._visible: dict[int, float] = {}
@@ -65,7 +67,7 @@ class Witness:
             for i, fault in enumerate(self._plan.faults)
         ]
 
-    def see(self, frame: Frame, poses: dict[str, Pose]) -> None:
+    def see(self, frame: StationFrame, poses: dict[str, PlanarPose]) -> None:
         """Take a frame and where everything was in it."""
         boxes = {box.name: box for box in frame.boxes}
         for i, fault in enumerate(self._plan.faults):
@@ -86,7 +88,12 @@ class Witness:
         return segment.begin_s, segment.end_s
 
     def _shows(
-        self, i: int, fault: Fault, frame: Frame, poses: dict[str, Pose], boxes: dict[str, Box]
+        self,
+        i: int,
+        fault: Fault,
+        frame: StationFrame,
+        poses: dict[str, PlanarPose],
+        boxes: dict[str, AnnotatedBox],
     ) -> bool:
         if fault.kind == "defective_part":
             return frame.defect is not None and frame.defect.visible >= DEFECT_SHARE
@@ -107,7 +114,12 @@ class Witness:
         return self._under_way(i, fault, frame, poses, boxes)
 
     def _under_way(
-        self, i: int, fault: Fault, frame: Frame, poses: dict[str, Pose], boxes: dict[str, Box]
+        self,
+        i: int,
+        fault: Fault,
+        frame: StationFrame,
+        poses: dict[str, PlanarPose],
+        boxes: dict[str, AnnotatedBox],
     ) -> bool:
         """Whether the execution `fault.at` can be seen: its part moved from where it stood."""
         part, step = self._script.taken[fault.at], self._script.segments[fault.at].step
@@ -128,7 +140,9 @@ class Witness:
             np.linalg.norm(now[0] - before[0]) > MOVED_PX or abs(now[1] - before[1]) > TURNED
         )
 
-    def _stands_still(self, frame: Frame, begin_s: float, boxes: dict[str, Box]) -> bool:
+    def _stands_still(
+        self, frame: StationFrame, begin_s: float, boxes: dict[str, AnnotatedBox]
+    ) -> bool:
         """Whether the actors' boxes have not moved for STILL_S."""
         actors = {n: np.array(boxes[n].xyxy) for n in ("hand", "tool") if n in boxes}
         since = self._still_since
@@ -137,7 +151,11 @@ class Witness:
         return frame.t - since[0] >= STILL_S - 1e-9
 
     def _fallen(
-        self, fault: Fault, poses: dict[str, Pose], boxes: dict[str, Box], begin_s: float
+        self,
+        fault: Fault,
+        poses: dict[str, PlanarPose],
+        boxes: dict[str, AnnotatedBox],
+        begin_s: float,
     ) -> bool:
         """Whether the part is seen away from where its holder would have it."""
         part = self._script.taken[fault.at]
@@ -150,7 +168,9 @@ class Witness:
         held = self._centre(part, {part: poses[actor].times(offset)})
         return bool(np.linalg.norm(self._centre(part, poses) - held) > FALLEN_PX)
 
-    def _ahead(self, fault: Fault, frame: Frame, boxes: dict[str, Box], begin_s: float) -> bool:
+    def _ahead(
+        self, fault: Fault, frame: StationFrame, boxes: dict[str, AnnotatedBox], begin_s: float
+    ) -> bool:
         """Whether the actor is seen further on than at the fastest normal pace."""
         c, step = self._script.choreography, self._plan.steps[fault.at]
         actor = "hand" if self._script.taken[fault.at] in ("base", "cover") else "tool"
@@ -162,7 +182,7 @@ class Witness:
         )
         return bool(np.linalg.norm(here - there) > AHEAD_PX)
 
-    def _centre(self, part: str, poses: dict[str, Pose]) -> np.ndarray:
+    def _centre(self, part: str, poses: dict[str, PlanarPose]) -> np.ndarray:
         """The middle of a part's corners in the picture [2]."""
         corners = np.vstack([solid.corners() for solid in self._scene.solids[part]])
         return self._scene.project(poses[part], corners).mean(axis=0)

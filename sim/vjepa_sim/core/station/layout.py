@@ -60,7 +60,7 @@ HANDED_OVER = np.array([-190 * MM, -120 * MM, 40 * MM])  # outside the picture
 
 
 @dataclass(frozen=True)
-class Pose:
+class PlanarPose:
     """Position [m], turn about z and tilt about the turned y axis [rad]."""
 
     x: float
@@ -70,7 +70,7 @@ class Pose:
     tilt: float = 0.0
 
     @classmethod
-    def at(cls, point: np.ndarray, yaw: float = 0.0, tilt: float = 0.0) -> Pose:
+    def at(cls, point: np.ndarray, yaw: float = 0.0, tilt: float = 0.0) -> PlanarPose:
         """A pose at `point` [3]."""
         return cls(*(float(v) for v in point), float(yaw), float(tilt))
 
@@ -84,10 +84,10 @@ class Pose:
         """x, y, z, yaw, tilt [5]."""
         return np.array([self.x, self.y, self.z, self.yaw, self.tilt])
 
-    def times(self, local: Pose) -> Pose:
+    def times(self, local: PlanarPose) -> PlanarPose:
         """The pose in the station's frame of what is at `local` in this one."""
         c, s = np.cos(self.yaw), np.sin(self.yaw)
-        return Pose(
+        return PlanarPose(
             self.x + c * local.x - s * local.y,
             self.y + s * local.x + c * local.y,
             self.z + local.z,
@@ -95,11 +95,11 @@ class Pose:
             local.tilt,
         )
 
-    def inverse_times(self, other: Pose) -> Pose:
+    def inverse_times(self, other: PlanarPose) -> PlanarPose:
         """`other` as this pose sees it, so that `self.times(result)` is `other`."""
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         dx, dy = other.x - self.x, other.y - self.y
-        return Pose(
+        return PlanarPose(
             c * dx + s * dy, -s * dx + c * dy, other.z - self.z, other.yaw - self.yaw, other.tilt
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vjepa_sim.core.station import solids
-from vjepa_sim.core.station.layout import MM, Pose
+from vjepa_sim.core.station.layout import MM, PlanarPose
 from vjepa_sim.core.station.solids import Solid
 
 GLOVES = (
@@ -31,17 +31,19 @@ class Passer:
     solids: tuple[Solid, ...]
     begin_s: float
     seconds: float
-    start: Pose
-    end: Pose
+    start: PlanarPose
+    end: PlanarPose
 
-    def pose(self, t: float) -> Pose:
+    def pose(self, t: float) -> PlanarPose:
         """Where it is at `t` [s]."""
         share = float(np.clip((t - self.begin_s) / self.seconds, 0.0, 1.0))
-        return Pose(*(self.start.array + share * (self.end.array - self.start.array)).tolist())
+        return PlanarPose(
+            *(self.start.array + share * (self.end.array - self.start.array)).tolist()
+        )
 
 
 @dataclass(frozen=True)
-class Look:
+class StationLook:
     """The appearance of a cycle."""
 
     light_direction: tuple[float, float, float]
@@ -54,12 +56,12 @@ class Look:
     sleeve: tuple[float, float, float]
     arm: tuple[float, float, float]
     cloth: tuple[float, float, float]
-    clutter: tuple[tuple[Solid, Pose], ...]
+    clutter: tuple[tuple[Solid, PlanarPose], ...]
     passers: tuple[Passer, ...]
     texture_seed: int
 
 
-def draw_look(rng: np.random.Generator, duration_s: float) -> Look:
+def draw_look(rng: np.random.Generator, duration_s: float) -> StationLook:
     """The look of a cycle that lasts `duration_s`."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), rng.uniform(np.deg2rad(40), np.deg2rad(80))
     direction = (
@@ -70,7 +72,7 @@ def draw_look(rng: np.random.Generator, duration_s: float) -> Look:
     ambient = float(rng.uniform(0.52, 0.68))
     warmth = float(rng.uniform(-0.05, 0.05))
     places = rng.permutation(len(CLUTTER_PLACES))[: rng.integers(0, 3)]
-    return Look(
+    return StationLook(
         light_direction=direction,
         light_colour=(1.0, 1.0 - abs(warmth) / 2, 1.0 - max(warmth, 0.0) * 2),
         ambient=ambient,
@@ -89,7 +91,7 @@ def draw_look(rng: np.random.Generator, duration_s: float) -> Look:
     )
 
 
-def _clutter(rng: np.random.Generator, place: tuple[int, int]) -> tuple[Solid, Pose]:
+def _clutter(rng: np.random.Generator, place: tuple[int, int]) -> tuple[Solid, PlanarPose]:
     x, y = np.array(place) * MM + rng.uniform(-4, 4, 2) * MM
     colour = tuple(rng.uniform(0.15, 0.9, 3).tolist())
     outline = [
@@ -97,7 +99,7 @@ def _clutter(rng: np.random.Generator, place: tuple[int, int]) -> tuple[Solid, P
         solids.rectangle(18 * MM, 18 * MM),  # a note
         solids.disc(16 * MM),  # a lid
     ][rng.integers(3)]
-    pose = Pose(float(x), float(y), 0.0, float(rng.uniform(-np.pi, np.pi)))
+    pose = PlanarPose(float(x), float(y), 0.0, float(rng.uniform(-np.pi, np.pi)))
     return Solid(outline, 0.0, 4 * MM, colour), pose
 
 
@@ -110,10 +112,10 @@ def _passer(rng: np.random.Generator, duration_s: float) -> Passer:
     height = float(rng.uniform(1, 6)) * MM
     if margin == "bottom":
         y = float(rng.uniform(-92, -80)) * MM
-        ways = [Pose(-0.17, y, height, 0.1), Pose(0.17, y, height, -0.1)]
+        ways = [PlanarPose(-0.17, y, height, 0.1), PlanarPose(0.17, y, height, -0.1)]
     else:
         x = (-122 if margin == "left" else 122) * MM
-        ways = [Pose(x, -0.14, height, 1.5), Pose(x, 0.14, height, 1.7)]
+        ways = [PlanarPose(x, -0.14, height, 1.5), PlanarPose(x, 0.14, height, 1.7)]
     start, end = ways if rng.random() < 0.5 else ways[::-1]
     seconds = float(rng.uniform(2.0, 5.0))
     begin = float(rng.uniform(0.0, max(duration_s - seconds, 0.1)))

@@ -9,18 +9,18 @@ import numpy as np
 
 from vjepa_sim.core.station import layout
 from vjepa_sim.core.station.faults import CyclePlan, Restock, StepPlan
-from vjepa_sim.core.station.layout import MM, Pose
+from vjepa_sim.core.station.layout import MM, PlanarPose
 
 FULL_SHARE = 0.75  # of the places in the bins hold a part
 
 
 @dataclass(frozen=True)
-class Part:
+class StationPart:
     """A thing that is moved: `kind` is its class in the annotations."""
 
     name: str
     kind: str
-    start: Pose
+    start: PlanarPose
 
 
 def draw_taken(plan: CyclePlan, rng: np.random.Generator) -> list[str]:
@@ -34,16 +34,16 @@ def draw_taken(plan: CyclePlan, rng: np.random.Generator) -> list[str]:
     return taken
 
 
-def draw_parts(plan: CyclePlan, taken: list[str], rng: np.random.Generator) -> list[Part]:
+def draw_parts(plan: CyclePlan, taken: list[str], rng: np.random.Generator) -> list[StationPart]:
     """Everything that can be moved, where it is at the start."""
     jitter = rng.uniform(-2, 2, (3, 2)) * MM
     parts = [
-        Part("base", "base", Pose.at(layout.BASE_SHELF + [*jitter[0], 0.0])),
-        Part("cover", "cover", Pose.at(layout.COVER_SHELF + [*jitter[1], 0.0])),
-        Part(
+        StationPart("base", "base", PlanarPose.at(layout.BASE_SHELF + [*jitter[0], 0.0])),
+        StationPart("cover", "cover", PlanarPose.at(layout.COVER_SHELF + [*jitter[1], 0.0])),
+        StationPart(
             "cloth",
             "cloth",
-            Pose.at(layout.CLOTH_PLACE + [*jitter[2], 0.0], float(rng.uniform(-0.12, 0.12))),
+            PlanarPose.at(layout.CLOTH_PLACE + [*jitter[2], 0.0], float(rng.uniform(-0.12, 0.12))),
         ),
     ]
     wrong = {name: step.part for step, name in zip(plan.steps, taken) if step.part}
@@ -53,26 +53,26 @@ def draw_parts(plan: CyclePlan, taken: list[str], rng: np.random.Generator) -> l
             if name not in taken and rng.random() > FULL_SHARE:
                 continue  # bins are not always full
             offset = rng.uniform(-0.8, 0.8, 2) * MM
-            parts.append(Part(name, wrong.get(name, kind), _in_bin(kind, place, offset)))
+            parts.append(StationPart(name, wrong.get(name, kind), _in_bin(kind, place, offset)))
     if plan.restock is not None:
         name = restocked_name(plan.restock, taken)
-        start = Pose.at(layout.HAND_HOME) if plan.restock.into else place_in_bin(name)
+        start = PlanarPose.at(layout.HAND_HOME) if plan.restock.into else place_in_bin(name)
         parts = [part for part in parts if part.name != name]
-        parts.append(Part(name, plan.restock.kind, start))
+        parts.append(StationPart(name, plan.restock.kind, start))
     if plan.foreign:
-        parts.append(Part("foreign", "foreign", Pose(-200 * MM, 0.0, 0.0)))
+        parts.append(StationPart("foreign", "foreign", PlanarPose(-200 * MM, 0.0, 0.0)))
     return parts
 
 
-def place_in_bin(name: str) -> Pose:
+def place_in_bin(name: str) -> PlanarPose:
     """Where the part of this name stands in its bin."""
     kind, number = name.rsplit("_", 1)
     return _in_bin(kind, layout.BIN_PLACES[kind][int(number)], np.zeros(2))
 
 
-def _in_bin(kind: str, place: tuple[float, float], offset: np.ndarray) -> Pose:
+def _in_bin(kind: str, place: tuple[float, float], offset: np.ndarray) -> PlanarPose:
     z = layout.BIN_TOP_Z - (8 * MM if kind == "peg" else 0.0)
-    return Pose(*(layout.BINS[kind] + place + offset).tolist(), z)
+    return PlanarPose(*(layout.BINS[kind] + place + offset).tolist(), z)
 
 
 def restocked_name(restock: Restock, taken: Sequence[str]) -> str:

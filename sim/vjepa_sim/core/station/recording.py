@@ -12,13 +12,13 @@ from typing import Any
 import av
 import cv2
 
-from vjepa_sim.core.station.cycle import Cycle, Frame
+from vjepa_sim.core.station.cycle import FilmedCycle, StationFrame
 from vjepa_sim.core.station.station import Station
 
 CRF = "16"  # of the video: thin scratches and small print survive
 
 
-class RecordingError(ValueError):
+class FilmingError(ValueError):
     """A folder that cannot be recorded into; the text says why and what to do."""
 
 
@@ -38,9 +38,7 @@ def begin(out: Path, station: Station) -> None:
         _remove_leftovers(out)
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RecordingError(
-            f"{out} exists and is no recording of a station; choose another folder"
-        )
+        raise FilmingError(f"{out} exists and is no recording of a station; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     _write(path, text)
 
@@ -71,7 +69,7 @@ def record_cycle(out: Path, station: Station, index: int) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def frame_truth(frame: Frame, cycle: Cycle) -> dict[str, Any]:
+def frame_truth(frame: StationFrame, cycle: FilmedCycle) -> dict[str, Any]:
     """A line of frames.jsonl."""
     defect = frame.defect
     return {
@@ -110,7 +108,7 @@ def frame_truth(frame: Frame, cycle: Cycle) -> dict[str, Any]:
     }
 
 
-def cycle_truth(cycle: Cycle, station: Station, index: int) -> dict[str, Any]:
+def cycle_truth(cycle: FilmedCycle, station: Station, index: int) -> dict[str, Any]:
     """cycle.json, once the cycle is filmed."""
     label, restock = cycle.plan.label, cycle.plan.restock
     truth = {
@@ -147,7 +145,7 @@ def cycle_truth(cycle: Cycle, station: Station, index: int) -> dict[str, Any]:
     return truth
 
 
-def _film(part: Path, cycle: Cycle) -> None:
+def _film(part: Path, cycle: FilmedCycle) -> None:
     width, height = cycle.camera.width_px, cycle.camera.height_px
     with (
         av.open(str(part / "video.mp4"), "w") as container,
@@ -178,10 +176,10 @@ def _check_same(path: Path, description: dict[str, Any]) -> None:
     try:
         stored = json.loads(path.read_text())
     except ValueError:
-        raise RecordingError(f"{path} is not JSON; remove it or choose another folder") from None
+        raise FilmingError(f"{path} is not JSON; remove it or choose another folder") from None
     differ = [name for name, value in description.items() if stored.get(name) != value]
     if differ:
-        raise RecordingError(
+        raise FilmingError(
             f"{path.parent} holds another recording: its {', '.join(differ)} differ; give the "
             "options with which it was begun, or choose another folder"
         )

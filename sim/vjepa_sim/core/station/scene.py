@@ -11,12 +11,12 @@ import pybullet
 
 from vjepa_sim.core.station import layout, solids, textures
 from vjepa_sim.core.station.camera import FAR_M, NEAR_M, StationCamera
-from vjepa_sim.core.station.layout import MM, Pose
-from vjepa_sim.core.station.look import Look
+from vjepa_sim.core.station.layout import MM, PlanarPose
+from vjepa_sim.core.station.look import StationLook
 from vjepa_sim.core.station.solids import Solid
 from vjepa_sim.core.station.textures import Picture
 from vjepa_sim.core.station.windows import Window, grown, merged, slices
-from vjepa_sim.core.station.world import World
+from vjepa_sim.core.station.world import SolidsWorld
 
 TABLE_SIZE = (320 * MM, 260 * MM)
 SHOULDER, LINK_Z = np.array([24 * MM, 250 * MM]), 112 * MM
@@ -49,10 +49,10 @@ class _Body:
     solid: Solid
     owner: int
     texture: Picture | None
-    laid: tuple[Pose, Window, np.ndarray] | None = None
+    laid: tuple[PlanarPose, Window, np.ndarray] | None = None
 
 
-class Scene:
+class StationScene:
     """One cycle's world. `things` are rendered under their names, in the order given.
 
     Args:
@@ -67,10 +67,10 @@ class Scene:
     def __init__(
         self,
         camera: StationCamera,
-        look: Look,
+        look: StationLook,
         things: Mapping[str, list[Solid]],
         pictures: Mapping[str, Picture],
-        world: World | None = None,
+        world: SolidsWorld | None = None,
     ) -> None:
         self.camera, self.look = camera, look
         self.names = [*things, "hand", "tool"]
@@ -81,11 +81,11 @@ class Scene:
         }
         self._pictures = dict(pictures)
         self._own_world = world is None
-        self._world = world or World()
+        self._world = world or SolidsWorld()
         self._sim = self._world.sim
         self._bodies: dict[int, _Body] = {}
         self._of: dict[str, list[int]] = {}
-        self._poses: dict[str, Pose] = {}
+        self._poses: dict[str, PlanarPose] = {}
         self._corners: dict[str, np.ndarray] = {}
         for index, name in enumerate(self.names):
             self._add(name, self.solids[name], index)
@@ -121,7 +121,7 @@ class Scene:
         else:
             self._world.clear()
 
-    def render(self, poses: Mapping[str, Pose], t: float) -> Rendered:
+    def render(self, poses: Mapping[str, PlanarPose], t: float) -> Rendered:
         """The frame with everything at `poses` (by name; hand and tool included), `t` [s].
 
         Only what has changed since the frame before is drawn again.
@@ -143,13 +143,13 @@ class Scene:
             self._finish(), self._owner_of[self._seen], self._top_of[self._seen], self._depth.copy()
         )
 
-    def top_map(self, name: str, pose: Pose) -> tuple[Picture, np.ndarray]:
+    def top_map(self, name: str, pose: PlanarPose) -> tuple[Picture, np.ndarray]:
         """The picture on an object's top, and the homography [3, 3] from it to the image."""
         body = next(b for b in self._of[name] if self._bodies[b].texture is not None)
         made = self._bodies[body]
         return made.texture, self._homography(made.texture, pose, made.solid.high)
 
-    def project(self, pose: Pose, points: np.ndarray) -> np.ndarray:
+    def project(self, pose: PlanarPose, points: np.ndarray) -> np.ndarray:
         """Pixels [n, 2] of points [n, 3] given in the frame `pose`."""
         return self.camera.project(pose.point + points @ pose.rotation().T)
 
@@ -172,30 +172,32 @@ class Scene:
         plate = solids.textured(
             solids.rectangle(side, side), float(layout.FIXTURE[2]), (0.5, 0.5, 0.52), "fixture"
         )
-        self._stand("fixture", plate, Pose(*layout.FIXTURE[:2].tolist(), 0.0))
+        self._stand("fixture", plate, PlanarPose(*layout.FIXTURE[:2].tolist(), 0.0))
         for kind, centre in layout.BINS.items():
             self._pictures[f"bin {kind}"] = textures.bin_picture(kind, rng)
             outline = solids.rectangle(*layout.BIN_SIZE[kind])
             block = solids.textured(outline, layout.BIN_TOP_Z, (0.4, 0.42, 0.45), f"bin {kind}")
-            self._stand(f"bin {kind}", block, Pose(*centre.tolist(), 0.0))
+            self._stand(f"bin {kind}", block, PlanarPose(*centre.tolist(), 0.0))
         for shelf, size in (
             (layout.BASE_SHELF, layout.BASE_SIZE),
             (layout.COVER_SHELF, layout.COVER_SIZE),
         ):
-            self._stand(f"roof {shelf[0]}", _roof(size[0] + 8 * MM), Pose(float(shelf[0]), 0, 0))
+            self._stand(
+                f"roof {shelf[0]}", _roof(size[0] + 8 * MM), PlanarPose(float(shelf[0]), 0, 0)
+            )
         for i, (solid, pose) in enumerate(self.look.clutter):
             self._stand(f"clutter {i}", [solid], pose)
 
-    def _stand(self, name: str, shapes: list[Solid], pose: Pose) -> None:
+    def _stand(self, name: str, shapes: list[Solid], pose: PlanarPose) -> None:
         self._add(name, shapes)
         self._set(name, pose)
 
-    def _table(self, look: Look) -> np.ndarray:
+    def _table(self, look: StationLook) -> np.ndarray:
         """The picture of the empty table, uint8 RGB [H, W, 3]."""
         rng = np.random.default_rng(look.texture_seed)
         picture = textures.table_picture(rng, TABLE_SIZE)
         size = (self.camera.width_px, self.camera.height_px)
-        centre = Pose(0.0, 0.0, 0.0)
+        centre = PlanarPose(0.0, 0.0, 0.0)
         albedo = cv2.warpPerspective(
             picture.albedo, self._homography(picture, centre, 0.0), size, flags=cv2.INTER_LINEAR
         )
@@ -207,14 +209,14 @@ class Scene:
 
     # Rendering.
 
-    def _place(self, name: str, pose: Pose) -> None:
+    def _place(self, name: str, pose: PlanarPose) -> None:
         if self._poses.get(name) != pose:
             if name in self._poses:
                 self._stale.append(self._extent(name))
             self._set(name, pose)
             self._stale.append(self._extent(name))
 
-    def _set(self, name: str, pose: Pose) -> None:
+    def _set(self, name: str, pose: PlanarPose) -> None:
         turn = pybullet.getQuaternionFromEuler((0.0, pose.tilt, pose.yaw))
         for body in self._of[name]:
             self._sim.resetBasePositionAndOrientation(body, (pose.x, pose.y, pose.z), turn)
@@ -232,11 +234,11 @@ class Scene:
         x1, y1 = min(window[2], self.camera.width_px), min(window[3], self.camera.height_px)
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
-    def _place_arms(self, hand: Pose, tool: Pose) -> None:
-        wrist = hand.times(Pose(0.0, -66 * MM, 0.0))
+    def _place_arms(self, hand: PlanarPose, tool: PlanarPose) -> None:
+        wrist = hand.times(PlanarPose(0.0, -66 * MM, 0.0))
         away = ELBOW - [wrist.x, wrist.y]
         angle = float(np.arctan2(away[0], -away[1]))
-        self._place("forearm", Pose(wrist.x, wrist.y, wrist.z, angle))
+        self._place("forearm", PlanarPose(wrist.x, wrist.y, wrist.z, angle))
         reach = np.array([tool.x, tool.y]) - SHOULDER
         distance = float(np.linalg.norm(reach))
         share = (UPPER_ARM**2 + distance**2 - FORE_ARM**2) / (2 * UPPER_ARM * distance)
@@ -244,8 +246,8 @@ class Scene:
         first = float(np.arctan2(reach[1], reach[0])) + bend
         elbow = SHOULDER + UPPER_ARM * np.array([np.cos(first), np.sin(first)])
         second = float(np.arctan2(tool.y - elbow[1], tool.x - elbow[0]))
-        self._place("upper link", Pose(*SHOULDER.tolist(), LINK_Z + 24 * MM, first))
-        self._place("lower link", Pose(*elbow.tolist(), LINK_Z, second))
+        self._place("upper link", PlanarPose(*SHOULDER.tolist(), LINK_Z + 24 * MM, first))
+        self._place("lower link", PlanarPose(*elbow.tolist(), LINK_Z, second))
 
     def _capture(self, window: Window) -> tuple:
         """Shaded pixels uint8 [h, w, 3], bodies int [h, w], depth [m] float32 [h, w]."""
@@ -314,7 +316,7 @@ class Scene:
             albedo = albedo[y0 - extent[1] : y1 - extent[1], x0 - extent[0] : x1 - extent[0]]
             part[seen] = cv2.multiply(part, albedo, scale=1 / 255)[seen]
 
-    def _warped(self, picture: Picture, pose: Pose, z: float) -> tuple[Window, np.ndarray]:
+    def _warped(self, picture: Picture, pose: PlanarPose, z: float) -> tuple[Window, np.ndarray]:
         """Where a top shows its picture, and the picture as it is seen there, uint8 [h, w, 3]."""
         homography = self._homography(picture, pose, z)
         corners = cv2.perspectiveTransform(picture.pixel_corners()[None], homography)[0]
@@ -332,7 +334,7 @@ class Scene:
             borderMode=cv2.BORDER_REPLICATE,
         )
 
-    def _homography(self, picture: Picture, pose: Pose, z: float) -> np.ndarray:
+    def _homography(self, picture: Picture, pose: PlanarPose, z: float) -> np.ndarray:
         local = np.column_stack([picture.corners(), np.full(4, z)])
         seen = self.project(pose, local).astype(np.float32)
         return cv2.getPerspectiveTransform(picture.pixel_corners().astype(np.float32), seen)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vjepa_sim.core.station import layout
 from vjepa_sim.core.station.camera import FPS, StationCamera, station_camera
-from vjepa_sim.core.station.cycle import CLASSES, Cycle
+from vjepa_sim.core.station.cycle import CLASSES, FilmedCycle
 from vjepa_sim.core.station.faults import (
     FAULTY_SHARE,
     KINDS,
@@ -23,7 +23,7 @@ from vjepa_sim.core.station.faults import (
 from vjepa_sim.core.station.layout import MM
 from vjepa_sim.core.station.procedure import STEPS
 from vjepa_sim.core.station.textures import LABEL_CENTRE, LABEL_SIZE
-from vjepa_sim.core.station.world import World
+from vjepa_sim.core.station.world import SolidsWorld
 
 SCHEMA = 1
 _REGION_MARGIN = 4 * MM
@@ -77,11 +77,13 @@ class Station:
         restock = Restock(kinds[rng.integers(len(kinds))], bool(rng.random() < 0.5), index)
         return replace(plan, restock=restock)
 
-    def cycle(self, index: int, plan: CyclePlan | None = None, world: World | None = None) -> Cycle:
+    def cycle(
+        self, index: int, plan: CyclePlan | None = None, world: SolidsWorld | None = None
+    ) -> FilmedCycle:
         """Cycle `index`, ready to be filmed."""
         plan = plan or self.plan(index)
         region = self.regions()["label"]
-        return Cycle(plan, self._rng(2, index), self.camera, region, self.fps, world)
+        return FilmedCycle(plan, self._rng(2, index), self.camera, region, self.fps, world)
 
     def describe(self) -> dict[str, Any]:
         """What station.json says."""

@@ -8,7 +8,7 @@ from pybullet_utils import bullet_client
 from vjepa_sim.core.station.solids import Solid
 
 
-class World:
+class SolidsWorld:
     """Bodies made of solids. Shapes are kept: PyBullet does not give back the memory of one."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ from sop_monitor_pkg.core.alarms.table import (
     conditions,
     fault,
 )
-from sop_monitor_pkg.core.following.events import SECOND_NS, Suspicion
+from sop_monitor_pkg.core.following.events import SECOND_NS, AnomalyEvent
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 
 # Established by a single event: waiting would make them no surer, and the cycle may end meanwhile.
@@ -81,7 +81,7 @@ class AlarmBook:
         self._publish = publish
         self._rules = rules or AlarmRules()
         self._lock = threading.RLock()
-        self._waiting: dict[Fault, tuple[int, Suspicion]] = {}  # for the on-delay, since when
+        self._waiting: dict[Fault, tuple[int, AnomalyEvent]] = {}  # for the on-delay, since when
         self._sources: dict[Fault, int] = {}  # what is seen now, and the alarm it belongs to
         self._suppressed: set[Fault] = set()
         self._ending: dict[int, int] = {}  # alarms whose cause is gone, and since when
@@ -94,7 +94,7 @@ class AlarmBook:
 
     # What is seen.
 
-    def suspect(self, suspicion: Suspicion, now_ns: int) -> None:
+    def suspect(self, suspicion: AnomalyEvent, now_ns: int) -> None:
         """Takes a suspicion: begun, still there (may be said again and again), or over."""
         kind, step = suspicion.kind, suspicion.step
         seen = fault(kind, step, suspicion.reason)
@@ -250,7 +250,7 @@ class AlarmBook:
 
     # One alarm per root cause.
 
-    def _alarm(self, suspicion: Suspicion, now_ns: int) -> int:
+    def _alarm(self, suspicion: AnomalyEvent, now_ns: int) -> int:
         """Raises an alarm, or adds to the one of the same root cause; returns its number."""
         cause = self._cause(suspicion, now_ns)
         kind, step = suspicion.kind, suspicion.step
@@ -283,7 +283,7 @@ class AlarmBook:
                 self._write("evidence", body, now_ns)
         return number
 
-    def _cause(self, suspicion: Suspicion, now_ns: int) -> Alarm | None:
+    def _cause(self, suspicion: AnomalyEvent, now_ns: int) -> Alarm | None:
         """The open alarm of this cycle that the suspicion belongs to, or one that came early."""
         window_ns = round(self._rules.cause_window_s * SECOND_NS)
         kind, step = suspicion.kind, suspicion.step
@@ -347,7 +347,7 @@ class AlarmBook:
         self._ending.pop(number, None)
         self._evidence_ns[number] = now_ns
 
-    def _suppress(self, seen: Fault, suspicion: Suspicion, now_ns: int) -> None:
+    def _suppress(self, seen: Fault, suspicion: AnomalyEvent, now_ns: int) -> None:
         self._waiting.pop(seen, None)
         if seen not in self._suppressed:
             self._suppressed.add(seen)
@@ -377,7 +377,7 @@ class AlarmBook:
         raise AlarmError(f"{condition!r} is no condition: write KIND or KIND@STEP")
 
 
-def _takes_over(suspicion: Suspicion, alarm: Alarm) -> bool:
+def _takes_over(suspicion: AnomalyEvent, alarm: Alarm) -> bool:
     """Whether the suspicion is what the alarm comes from, and not the other way round."""
     if alarm.kind is Kind.DROPPED_PART and suspicion.kind.is_of_order:
         # A part lies where it never does after a mistake that takes longer to tell.
@@ -386,12 +386,12 @@ def _takes_over(suspicion: Suspicion, alarm: Alarm) -> bool:
     return surer or suspicion.kind.explains > alarm.kind.explains
 
 
-def _unsure(what: Alarm | Suspicion) -> bool:
+def _unsure(what: Alarm | AnomalyEvent) -> bool:
     """Whether the piece seems bad, and only just."""
     return what.kind.is_quality and what.kind not in _FACTS and what.score < _SURE
 
 
-def _is_sure(suspicion: Suspicion) -> bool:
+def _is_sure(suspicion: AnomalyEvent) -> bool:
     """Whether the piece is bad beyond doubt."""
     return suspicion.kind.is_quality and not _unsure(suspicion)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sop_monitor_pkg.core.alarms.kinds import Kind
 from sop_monitor_pkg.core.following.cycle import Cycle, Span
-from sop_monitor_pkg.core.following.events import Suspicion
+from sop_monitor_pkg.core.following.events import AnomalyEvent
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 
 
@@ -35,7 +35,7 @@ class OrderWatch:
         self._told.clear()
         self._slow = None
 
-    def step_begun(self, cycle: Cycle, stamp_ns: int) -> list[Suspicion]:
+    def step_begun(self, cycle: Cycle, stamp_ns: int) -> list[AnomalyEvent]:
         """A step has begun, the last of `cycle`."""
         *done, step = cycle.steps
         title = self._title(step)
@@ -44,31 +44,31 @@ class OrderWatch:
             self._told.update(missing)
             titles = " and ".join(f"'{self._title(name)}'" for name in missing)
             return [
-                Suspicion(Kind.WRONG_ORDER, stamp_ns, step, reason=f"'{title}' before {titles}")
+                AnomalyEvent(Kind.WRONG_ORDER, stamp_ns, step, reason=f"'{title}' before {titles}")
             ]
         most = self._procedure.by_name[step].at_most
         if most is not None and done.count(step) >= most:
             reason = f"'{title}' for the {done.count(step) + 1}. time, at most {most} allowed"
-            return [Suspicion(Kind.REPEATED, stamp_ns, step, reason=reason)]
+            return [AnomalyEvent(Kind.REPEATED, stamp_ns, step, reason=reason)]
         if step in self._told:  # it comes late; that it was missing is told
             return []
         later = [name for name in done if step in self._procedure.before(name)]
         if later:
             reason = f"'{title}' after '{self._title(later[0])}'"
-            return [Suspicion(Kind.WRONG_ORDER, stamp_ns, step, reason=reason)]
+            return [AnomalyEvent(Kind.WRONG_ORDER, stamp_ns, step, reason=reason)]
         return []
 
-    def step_ended(self, span: Span, stamp_ns: int) -> list[Suspicion]:
+    def step_ended(self, span: Span, stamp_ns: int) -> list[AnomalyEvent]:
         """A step has ended."""
         found = self._no_longer_slow(stamp_ns)
         limits = self._procedure.by_name[span.step].takes_s
         length_s = span.length_s(stamp_ns)
         if limits is not None and length_s < limits[0]:
             reason = f"'{self._title(span.step)}' took {length_s:.1f} s, at least {limits[0]:g} s"
-            found.append(Suspicion(Kind.TOO_FAST, stamp_ns, span.step, reason=reason))
+            found.append(AnomalyEvent(Kind.TOO_FAST, stamp_ns, span.step, reason=reason))
         return found
 
-    def tick(self, cycle: Cycle, stamp_ns: int) -> list[Suspicion]:
+    def tick(self, cycle: Cycle, stamp_ns: int) -> list[AnomalyEvent]:
         """Time has passed."""
         span = cycle.running
         if span is None or span is self._slow:
@@ -78,24 +78,24 @@ class OrderWatch:
             return []
         self._slow = span
         reason = f"'{self._title(span.step)}' takes longer than {limits[1]:g} s"
-        return [Suspicion(Kind.TOO_SLOW, stamp_ns, span.step, reason=reason)]
+        return [AnomalyEvent(Kind.TOO_SLOW, stamp_ns, span.step, reason=reason)]
 
-    def cycle_ended(self, cycle: Cycle, stamp_ns: int) -> list[Suspicion]:
+    def cycle_ended(self, cycle: Cycle, stamp_ns: int) -> list[AnomalyEvent]:
         """The cycle has ended: what was not done is skipped."""
         found = self._no_longer_slow(stamp_ns)
         done = {*cycle.steps, *self._told}
         left_out = [s for s in self._procedure.steps if not s.optional and s.name not in done]
         if left_out:
             reason = f"left out: {', '.join(step.title for step in left_out)}"
-            found.append(Suspicion(Kind.SKIPPED, stamp_ns, left_out[0].name, reason=reason))
+            found.append(AnomalyEvent(Kind.SKIPPED, stamp_ns, left_out[0].name, reason=reason))
         self._told.clear()
         return found
 
-    def _no_longer_slow(self, stamp_ns: int) -> list[Suspicion]:
+    def _no_longer_slow(self, stamp_ns: int) -> list[AnomalyEvent]:
         slow, self._slow = self._slow, None
         if slow is None:
             return []
-        return [Suspicion(Kind.TOO_SLOW, stamp_ns, slow.step, active=False)]
+        return [AnomalyEvent(Kind.TOO_SLOW, stamp_ns, slow.step, active=False)]
 
     def _title(self, step: str) -> str:
         return self._procedure.by_name[step].title

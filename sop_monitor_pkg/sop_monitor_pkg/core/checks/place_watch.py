@@ -41,7 +41,7 @@ _HELD_S = 0.6  # for so long after a hand has begun to move away, or with it, a 
 
 
 @dataclass
-class _Known:
+class _KnownPart:
     """What is remembered of one track; times [s].
 
     Attributes:
@@ -102,7 +102,7 @@ class PlaceWatch:
         self._began_s = np.inf
         self._before: list[SeenPart] = []
         self._seen_s: dict[str, float] = {}  # when hands and tools were seen last
-        self._known: defaultdict[int, _Known] = defaultdict(_Known)  # of each track
+        self._known: defaultdict[int, _KnownPart] = defaultdict(_KnownPart)  # of each track
 
     def begin(self, sighting: Sighting) -> None:
         """Takes a picture of the cycle, also one before its first step: the first ones count."""

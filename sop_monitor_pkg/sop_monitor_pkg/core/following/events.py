@@ -45,7 +45,7 @@ class CycleLost:
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class AnomalyEvent:
     """Something looks wrong, or (`active` false) no longer does.
 
     Attributes:
@@ -65,4 +65,4 @@ class Suspicion:
     active: bool = True
 
 
-Event = StepBegun | StepEnded | CycleEnded | CycleLost | Suspicion
+Event = StepBegun | StepEnded | CycleEnded | CycleLost | AnomalyEvent

@@ -16,9 +16,9 @@ from sop_monitor_pkg.core.checks.label_watch import LabelWatch
 from sop_monitor_pkg.core.checks.place_faults import PLACE_SCORES, PlaceFaults
 from sop_monitor_pkg.core.checks.place_watch import PlaceWatch
 from sop_monitor_pkg.core.checks.surfaces import SurfaceWatch
-from sop_monitor_pkg.core.following.events import SECOND_NS, StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.following.scores import Outlook, Score, Seen
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.following.events import SECOND_NS, AnomalyEvent, StepBegun, StepEnded
+from sop_monitor_pkg.core.following.scores import CycleScores, Score, StepForecast
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.procedure.procedure import CheckKind, Procedure
 from sop_monitor_pkg.core.recognition.decoder import Belief, Decoder
 from sop_monitor_pkg.core.recognition.evidence import Evidence
@@ -39,7 +39,7 @@ class CycleFollower:
     def __init__(
         self,
         procedure: Procedure,
-        normal: Normal,
+        normal: NormalModel,
         after_another: bool = False,
         opened: tuple[str, float] | None = None,
     ):
@@ -94,7 +94,7 @@ class CycleFollower:
         """Whether the last step of the procedure is being done or has been."""
         return self._procedure.may_end([name for name, _ in self.told])
 
-    def take(self, what: np.ndarray | Sighting, time_s: float) -> Seen:
+    def take(self, what: np.ndarray | Sighting, time_s: float) -> CycleScores:
         """Takes a latent or sighting; see `look` and `see`."""
         return self.see(what) if isinstance(what, Sighting) else self.look(what, time_s)
 
@@ -109,7 +109,7 @@ class CycleFollower:
 
     # Latents.
 
-    def look(self, latent: np.ndarray, time_s: float) -> Seen:
+    def look(self, latent: np.ndarray, time_s: float) -> CycleScores:
         """Takes the latent of the picture at this time, float32 [D]."""
         normal = self._normal
         fits = self._evidence.look(latent, time_s)
@@ -119,7 +119,7 @@ class CycleFollower:
         still = not self._changes() and self._actions.moved_s < time_s
         belief = self._decoder.step(fits, time_s, waiting, still)
         self.belief = belief
-        seen = Seen()
+        seen = CycleScores()
         if belief is None:
             return seen
         self._told = list(belief.path[: len(self._told)])  # a beginning is seen better afterwards
@@ -132,14 +132,14 @@ class CycleFollower:
         self._look_ahead(belief, seen)
         return seen
 
-    def end(self, time_s: float) -> Seen:
+    def end(self, time_s: float) -> CycleScores:
         """The recording or the cycle ends: the running step does, too."""
-        seen = Seen()
+        seen = CycleScores()
         if self._told:
             self._close(time_s, time_s, seen)
         return seen
 
-    def _begin(self, belief: Belief, seen: Seen) -> None:
+    def _begin(self, belief: Belief, seen: CycleScores) -> None:
         """The next step of the path has begun."""
         step, _ = belief.path[len(self._told)]
         begin_s, latest_s = belief.begun_s(len(self._told))
@@ -149,7 +149,7 @@ class CycleFollower:
         stamp_ns = round(begin_s * SECOND_NS)
         seen.events.append(StepBegun(self._steps[step], stamp_ns, belief.probability))
 
-    def _close(self, time_s: float, latest_s: float, seen: Seen) -> None:
+    def _close(self, time_s: float, latest_s: float, seen: CycleScores) -> None:
         """The running step has ended, at the latest then."""
         step, begin_s = self._told[-1]
         name = self._steps[step]
@@ -168,7 +168,7 @@ class CycleFollower:
             length_s += self._normal.motion_s
         return length_s
 
-    def _score_haste(self, latest_s: float, seen: Seen) -> float:
+    def _score_haste(self, latest_s: float, seen: CycleScores) -> float:
         """By how much the step told last has taken longer than usual, if it ended as late as may be
         [standard deviations]: a score, where it is less. It counts up to twice where a part went
         faster than is usual in this step: when a short one ends is not known so well."""
@@ -184,7 +184,7 @@ class CycleFollower:
             seen.scores.append(Score("fast", haste, Kind.TOO_FAST, name, reason))
         return deviation
 
-    def _score_time(self, belief: Belief, time_s: float, seen: Seen) -> None:
+    def _score_time(self, belief: Belief, time_s: float, seen: CycleScores) -> None:
         """By the best hypothesis: a step that is not told yet must not lengthen the one before."""
         running, begin_s = belief.path[-1]
         name = self._steps[running]
@@ -221,7 +221,7 @@ class CycleFollower:
         does, root mean square."""
         return bool(np.sqrt(np.mean(self._evidence.change**2)) > self._normal.still)
 
-    def _look_ahead(self, belief: Belief, seen: Seen) -> None:
+    def _look_ahead(self, belief: Belief, seen: CycleScores) -> None:
         """The mean of the last few answers of the probe, and the decoder's doubts."""
         self._risk = 0.0
         self._points.append(self._evidence.point)
@@ -236,9 +236,11 @@ class CycleFollower:
         for step, p in belief.begun.items():  # what has begun is no longer to be guessed
             chances[step] = max(chances[step], p)
         best = int(chances.argmax())
-        seen.outlook = Outlook(self._steps[best], min(1.0, float(chances[best])), self._risk)
+        seen.outlook = StepForecast(self._steps[best], min(1.0, float(chances[best])), self._risk)
 
-    def _score_novelty(self, state: int, point: np.ndarray, time_s: float, seen: Seen) -> None:
+    def _score_novelty(
+        self, state: int, point: np.ndarray, time_s: float, seen: CycleScores
+    ) -> None:
         # What moves at first is the change of pieces; in the last step, the next may come any time.
         settled_s = 2.0 * self._normal.motion_s  # it may have begun a little later than believed
         seen.looked.add("strange")
@@ -254,9 +256,9 @@ class CycleFollower:
 
     # Sightings.
 
-    def see(self, sighting: Sighting) -> Seen:
+    def see(self, sighting: Sighting) -> CycleScores:
         """Takes what the eyes saw; times as of `look`."""
-        seen = Seen()
+        seen = CycleScores()
         if sighting.parts is not None:
             self._evidence.see(sighting.parts, sighting.time_s)
             names = frozenset(name for part in sighting.parts for name in part.names)
@@ -288,7 +290,7 @@ class CycleFollower:
         self._read(sighting, seen)
         return seen
 
-    def _inspect(self, sighting: Sighting, step: str, seen: Seen) -> None:
+    def _inspect(self, sighting: Sighting, step: str, seen: CycleScores) -> None:
         """How defective surfaces look; a piece that lies astray does so as nobody has learned."""
         if self._places.astray & self._procedure.inspected:
             self._surfaces.forget()
@@ -298,7 +300,7 @@ class CycleFollower:
             seen.scores.append(Score("surface", odds, Kind.DEFECT, step, reason))
             seen.looked.add("surface")
 
-    def _read(self, sighting: Sighting, seen: Seen) -> None:
+    def _read(self, sighting: Sighting, seen: CycleScores) -> None:
         """Notes which labels have been read, and how long those of the running step have not."""
         if sighting.texts is None or self.belief is None:
             return
@@ -312,7 +314,7 @@ class CycleFollower:
             reason = f"no label reads {' or '.join(missing)}"
             seen.scores.append(Score("unread", share, Kind.LABEL, self._steps[step], reason))
 
-    def _check_labels(self, step: int, begin_s: float, no_time: bool, seen: Seen) -> None:
+    def _check_labels(self, step: int, begin_s: float, no_time: bool, seen: CycleScores) -> None:
         """What a step asks for and nobody has read is a fault when the step has ended; where it had
         `no_time` for reading, it is the step that was skipped."""
         missing = self._labels.unread(self._steps[step], begin_s)
@@ -324,9 +326,9 @@ class CycleFollower:
                     f"'{self._procedure.by_name[self._steps[step]].title}' in passing: {reason}"
                 )
             stamp_ns = seen.events[-1].stamp_ns
-            seen.events.append(Suspicion(kind, stamp_ns, self._steps[step], reason=reason))
+            seen.events.append(AnomalyEvent(kind, stamp_ns, self._steps[step], reason=reason))
 
-    def _check_parts(self, step: int, begin_s: float, end_s: float, seen: Seen) -> None:
+    def _check_parts(self, step: int, begin_s: float, end_s: float, seen: CycleScores) -> None:
         """A part that this step asks for, and that nobody has seen while it lasted."""
         during = [names for time_s, names in self._named if begin_s <= time_s <= end_s]
         while self._named and self._named[0][0] <= end_s:
@@ -337,4 +339,4 @@ class CycleFollower:
                 reason = f"no {check.value} was seen in '{about.title}'"
                 stamp_ns = seen.events[-1].stamp_ns
                 name = self._steps[step]
-                seen.events.append(Suspicion(Kind.WRONG_PART, stamp_ns, name, _MAYBE, reason))
+                seen.events.append(AnomalyEvent(Kind.WRONG_PART, stamp_ns, name, _MAYBE, reason))

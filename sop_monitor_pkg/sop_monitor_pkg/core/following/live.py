@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from sop_monitor_pkg.core.following.anomalies import SuspicionWatch
+from sop_monitor_pkg.core.following.anomalies import AnomalyWatch
 from sop_monitor_pkg.core.following.events import SECOND_NS, CycleEnded, CycleLost, Event, StepBegun
 from sop_monitor_pkg.core.following.follower import CycleFollower
-from sop_monitor_pkg.core.following.scores import Outlook, Seen
+from sop_monitor_pkg.core.following.scores import CycleScores, StepForecast
 from sop_monitor_pkg.core.normal.answers import Answers
 from sop_monitor_pkg.core.normal.extremes import ExtremesWatch
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 from sop_monitor_pkg.core.tracks.sightings import Sighting
 
@@ -35,11 +35,11 @@ class LiveFollower:
     a cycle is broken off or its last step left out, the step that all cycles open with.
     """
 
-    def __init__(self, procedure: Procedure, normal: Normal):
+    def __init__(self, procedure: Procedure, normal: NormalModel):
         self._procedure, self._normal = procedure, normal
         self._last_ns: int | None = None
         self._answers = Answers()
-        self.outlook: Outlook | None = None
+        self.outlook: StepForecast | None = None
         """What the last picture lets expect; None before the first step and in the last."""
         self._restart(0)
 
@@ -71,7 +71,7 @@ class LiveFollower:
         """Somebody has called this alarm false."""
         self._answers.false_alarm(number)
 
-    def learn_from_answers(self) -> Normal | None:
+    def learn_from_answers(self) -> NormalModel | None:
         """What is normal since cycles have turned out clean: all their alarms were false, and they
         are over. None: nothing new."""
         clean = self._answers.clean()
@@ -88,7 +88,7 @@ class LiveFollower:
     def _follow(self, follower: CycleFollower) -> None:
         """From now on this is the follower that counts."""
         self._now = follower
-        self._suspicions = SuspicionWatch()
+        self._suspicions = AnomalyWatch()
         self._extremes = ExtremesWatch(self._procedure)
 
     def _take(self, time_s: float, what: np.ndarray | Sighting) -> list[Event]:
@@ -108,7 +108,9 @@ class LiveFollower:
                 return self._open_next(seen, name, begin_s, time_s)
         return self._stamped(seen, time_s) + self._end_idle(time_s)
 
-    def _open_next(self, seen: Seen, name: str, begin_s: float, time_s: float) -> list[Event]:
+    def _open_next(
+        self, seen: CycleScores, name: str, begin_s: float, time_s: float
+    ) -> list[Event]:
         """The next cycle has begun with this step: it is followed from there."""
         begin_ns = round(begin_s * SECOND_NS)
         begun = next(e for e in seen.events if isinstance(e, StepBegun) and e.stamp_ns == begin_ns)
@@ -116,7 +118,7 @@ class LiveFollower:
         events = self._stamped(replace(seen, events=before), time_s)
         events += self._end_cycle(self._start_ns + begin_ns)
         self._follow(CycleFollower(self._procedure, self._normal, opened=(name, begin_s)))
-        events += self._stamped(Seen([begun]), time_s)
+        events += self._stamped(CycleScores([begun]), time_s)
         for then_s, what in self._recent:
             if then_s < begin_s:
                 self._now.recall(what, then_s)
@@ -149,7 +151,7 @@ class LiveFollower:
     def _lose(self) -> list[Event]:
         return [CycleLost(self._last_ns)] if self._now.told and self._last_ns is not None else []
 
-    def _stamped(self, seen: Seen, time_s: float) -> list[Event]:
+    def _stamped(self, seen: CycleScores, time_s: float) -> list[Event]:
         """Events of a follower, whose stamps count from the start, with stamps of the camera."""
         self._extremes.take(seen)
         found: list[Event] = []

@@ -10,12 +10,12 @@ from sop_monitor_pkg.core.alarms.kinds import Kind
 from sop_monitor_pkg.core.checks.order_watch import OrderWatch
 from sop_monitor_pkg.core.following.cycle import Cycle
 from sop_monitor_pkg.core.following.events import (
+    AnomalyEvent,
     CycleEnded,
     CycleLost,
     Event,
     StepBegun,
     StepEnded,
-    Suspicion,
 )
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 
@@ -87,7 +87,7 @@ class Monitor:
             )
         with self._lock:
             match event:
-                case Suspicion():
+                case AnomalyEvent():
                     if event.kind is Kind.UNKNOWN_ACTION:
                         self._unknown = event.active
                     self._book.suspect(event, now_ns)
@@ -178,6 +178,6 @@ class Monitor:
             self._book.end_cycle(now_ns, {**self._cycle.record(), "partly": True})
         self._cycle, self._partly = Cycle(), None
 
-    def _suspect(self, suspicions: list[Suspicion], now_ns: int) -> None:
+    def _suspect(self, suspicions: list[AnomalyEvent], now_ns: int) -> None:
         for suspicion in suspicions:
             self._book.suspect(suspicion, now_ns)

@@ -20,7 +20,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class StepForecast:
     """What is likely to come: the next step with its probability, as the probe anticipates it, and
     the risk that one has begun which the procedure does not allow now, 0..1: what the decoder
     holds likely, and not yet certain enough to tell."""
@@ -31,11 +31,11 @@ class Outlook:
 
 
 @dataclass
-class Seen:
+class CycleScores:
     """What one latent or sighting brought: events of the order, scores, and the outlook; `looked`:
     names of the scores that it can say something about, above 0 or not."""
 
     events: list[Event] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     looked: set[str] = field(default_factory=set)
-    outlook: Outlook | None = None
+    outlook: StepForecast | None = None

@@ -10,12 +10,12 @@ from pathlib import Path
 from sop_monitor_pkg.core.alarms.book import AlarmBook, AlarmRules, Change
 from sop_monitor_pkg.core.alarms.journal import Journal
 from sop_monitor_pkg.core.alarms.table import Alarm
-from sop_monitor_pkg.core.following.anomalies import SuspicionWatch
+from sop_monitor_pkg.core.following.anomalies import AnomalyWatch
 from sop_monitor_pkg.core.following.events import SECOND_NS, CycleEnded, StepBegun
 from sop_monitor_pkg.core.following.monitor import Monitor
-from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.scores import CycleScores
 from sop_monitor_pkg.core.normal.learning import Example, play
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 
 
@@ -51,7 +51,7 @@ Line = StepLine | WarningLine | AlarmLine
 
 
 def watch(
-    procedure: Procedure, normal: Normal, example: Example, rules: AlarmRules | None = None
+    procedure: Procedure, normal: NormalModel, example: Example, rules: AlarmRules | None = None
 ) -> Iterator[Line]:
     """Steps and alarms of one cycle, in order."""
     return judge(procedure, normal, play(procedure, normal, example), rules)
@@ -59,8 +59,8 @@ def watch(
 
 def judge(
     procedure: Procedure,
-    normal: Normal,
-    seen: Iterable[tuple[float, Seen]],
+    normal: NormalModel,
+    seen: Iterable[tuple[float, CycleScores]],
     rules: AlarmRules | None = None,
 ) -> Iterator[Line]:
     """As `watch`, of a cycle that was followed already: `seen` as `learning.play` gives it."""
@@ -70,7 +70,7 @@ def judge(
         try:
             book = AlarmBook(procedure, journal, changes.append, rules)
             monitor = Monitor(procedure, book)
-            suspicions = SuspicionWatch()
+            suspicions = AnomalyWatch()
             time_s, now_ns, warned = 0.0, 0, False
             for time_s, found in seen:
                 outlook = found.outlook

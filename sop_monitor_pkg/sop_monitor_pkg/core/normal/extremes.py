@@ -6,8 +6,8 @@ import numpy as np
 
 from sop_monitor_pkg.core.checks.order_watch import OrderWatch
 from sop_monitor_pkg.core.following.cycle import Cycle
-from sop_monitor_pkg.core.following.events import StepBegun, StepEnded, Suspicion
-from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.events import AnomalyEvent, StepBegun, StepEnded
+from sop_monitor_pkg.core.following.scores import CycleScores
 from sop_monitor_pkg.core.normal.model import SCORES, Extremes
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 
@@ -19,7 +19,7 @@ class ExtremesWatch:
         self._order, self._cycle = OrderWatch(procedure), Cycle()
         self._maxima, self._risk, self._wrong = np.zeros(len(SCORES)), 0.0, False
 
-    def take(self, seen: Seen) -> None:
+    def take(self, seen: CycleScores) -> None:
         """What one latent or sighting brought."""
         if seen.outlook is not None:
             self._risk = max(self._risk, seen.outlook.risk)
@@ -31,7 +31,7 @@ class ExtremesWatch:
                 self._wrong |= bool(self._order.step_begun(self._cycle, event.stamp_ns))
             elif isinstance(event, StepEnded):
                 self._cycle.end(event.stamp_ns)
-            elif isinstance(event, Suspicion):
+            elif isinstance(event, AnomalyEvent):
                 self._wrong = True
 
     def ended(self) -> Extremes:

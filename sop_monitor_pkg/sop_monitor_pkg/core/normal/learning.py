@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sop_monitor_pkg.core.following.follower import CycleFollower
-from sop_monitor_pkg.core.following.scores import Seen
+from sop_monitor_pkg.core.following.scores import CycleScores
 from sop_monitor_pkg.core.normal import conformal, places
 from sop_monitor_pkg.core.normal.extremes import ExtremesWatch
-from sop_monitor_pkg.core.normal.model import Extremes, Normal
+from sop_monitor_pkg.core.normal.model import Extremes, NormalModel
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 from sop_monitor_pkg.core.recognition import anticipation, appearance, tempo
 from sop_monitor_pkg.core.recognition.decoder import Decoder
@@ -64,7 +64,7 @@ def learn(
     pooled: int,
     accepted: float = conformal.ACCEPTED,
     advance: Callable[[str], None] = lambda doing: None,
-) -> Normal:
+) -> NormalModel:
     """Learns from correct cycles, of which at least one is labelled.
 
     Thresholds rest on cycles that the judge has not learned from: each fifth is judged by what the
@@ -92,7 +92,7 @@ def learn(
     return normal.calibrated([judged[index] for index in range(len(labelled))], accepted)
 
 
-def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> Extremes:
+def judge_cycle(procedure: Procedure, normal: NormalModel, example: Example) -> Extremes:
     """The most unusual in a cycle."""
     watch = ExtremesWatch(procedure)
     for _, seen in play(procedure, normal, example):
@@ -100,7 +100,9 @@ def judge_cycle(procedure: Procedure, normal: Normal, example: Example) -> Extre
     return replace(watch.ended(), name=example.name)
 
 
-def play(procedure: Procedure, normal: Normal, example: Example) -> Iterator[tuple[float, Seen]]:
+def play(
+    procedure: Procedure, normal: NormalModel, example: Example
+) -> Iterator[tuple[float, CycleScores]]:
     """Follows a recorded cycle as if it were live: times [s] and what they brought, in order."""
     follower = CycleFollower(procedure, normal)
     for time_s, what in in_order(example):
@@ -118,7 +120,7 @@ def in_order(example: Example) -> Iterator[tuple[float, np.ndarray | Sighting]]:
         yield float(time_s), latent
 
 
-def align(procedure: Procedure, normal: Normal, example: Example) -> tuple[Segment, ...]:
+def align(procedure: Procedure, normal: NormalModel, example: Example) -> tuple[Segment, ...]:
     """The most likely segments of a correct cycle; empty if none fits."""
     evidence = Evidence(procedure, normal)
     fits, waiting = [], []
@@ -179,7 +181,7 @@ def _base(
     encoder: str,
     pooled: int,
     foresees: bool = True,
-) -> Normal:
+) -> NormalModel:
     """What is learned from cycles whose steps are known; without thresholds.
 
     `foresees`: whether the probe for what comes next is trained; aligning does without.
@@ -199,7 +201,7 @@ def _base(
         scenes = appearance.learn(np.concatenate(seen), states, count)
         points = [np.hstack([p, scenes.project(maps)]) for p, maps in zip(points, seen)]
     moves = np.sqrt((np.concatenate(motions) ** 2).mean(1))
-    return Normal(
+    return NormalModel(
         procedure=procedure.name,
         steps=steps,
         encoder=encoder,

@@ -64,7 +64,7 @@ class Extremes:
 
 
 @dataclass(frozen=True)
-class Normal:
+class NormalModel:
     """
     Attributes:
         procedure: its name. steps: their names, in the order that indices count.
@@ -136,7 +136,7 @@ class Normal:
 
     def calibrated(
         self, clean: Sequence[Extremes], accepted: float | None = None, answered: int = 0
-    ) -> Normal:
+    ) -> NormalModel:
         """The same with thresholds from these clean cycles, of which the last `answered` are clean
         because people said so. `accepted`: None: as before.
 
@@ -174,7 +174,7 @@ class Normal:
             aside=aside,
         )
 
-    def taught(self, clean: Sequence[Extremes]) -> Normal:
+    def taught(self, clean: Sequence[Extremes]) -> NormalModel:
         """The same after people have called the alarms of these cycles false."""
         return self.calibrated([*self.clean, *clean], answered=self.answered + len(clean))
 
@@ -262,7 +262,7 @@ def identity(folder: Path) -> str:
         return ""
 
 
-def load_for(procedure: Procedure, folder: Path) -> Normal:
+def load_for(procedure: Procedure, folder: Path) -> NormalModel:
     """As `load`; raises NormalError also for a model of another procedure."""
     normal = load(folder)
     if normal.steps != tuple(procedure.by_name):
@@ -273,7 +273,7 @@ def load_for(procedure: Procedure, folder: Path) -> Normal:
     return normal
 
 
-def load(folder: Path) -> Normal:
+def load(folder: Path) -> NormalModel:
     """Reads what `Normal.save` wrote.
 
     Raises:
@@ -284,7 +284,7 @@ def load(folder: Path) -> Normal:
         if about.get("format") != FORMAT or about.get("scores") != list(SCORES):
             raise NormalError(f"{folder}/normal.json is of another format; learn anew")
         t = load_file(folder / "normal.safetensors")
-        normal = Normal(
+        normal = NormalModel(
             procedure=about["procedure"],
             steps=tuple(about["steps"]),
             encoder=about["encoder"],

@@ -23,7 +23,7 @@ from sop_monitor_pkg.core.recognition.phases import Segment
 _OVERLAP_S = 0.05  # of two steps in a row: labels are rounded
 
 
-class RecordingError(ValueError):
+class CycleRecordingError(ValueError):
     """A recording that cannot be used; the text names the file and what to do."""
 
 
@@ -67,7 +67,7 @@ def find(folders: Sequence[Path], procedure: Procedure) -> list[CycleRecording]:
             path for path in folder.glob("*") if path.suffix.lower() in FILES
         )
         if not videos:
-            raise RecordingError(
+            raise CycleRecordingError(
                 f"{folder} holds no cycle: put a video of each cycle there, or record some with "
                 "./run station record"
             )
@@ -77,7 +77,7 @@ def find(folders: Sequence[Path], procedure: Procedure) -> list[CycleRecording]:
 
 def _recording(video: Path, folder: Path, in_folders: bool, procedure: Procedure) -> CycleRecording:
     if not video.is_file():
-        raise RecordingError(f"{video} is missing; record the cycle anew or remove its folder")
+        raise CycleRecordingError(f"{video} is missing; record the cycle anew or remove its folder")
     if in_folders:
         name = f"{folder.name}/{video.parent.name}"
         labels, eyes = video.with_name("cycle.json"), video.with_name("results.jsonl")
@@ -95,9 +95,9 @@ def _labels(path: Path) -> dict:
     try:
         about = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise RecordingError(f"{path} cannot be read: {error}") from None
+        raise CycleRecordingError(f"{path} cannot be read: {error}") from None
     if not isinstance(about, dict):
-        raise RecordingError(f'{path}: expected an object with "steps"')
+        raise CycleRecordingError(f'{path}: expected an object with "steps"')
     return about
 
 
@@ -110,22 +110,24 @@ def _segments(about: dict, path: Path, procedure: Procedure) -> tuple[Segment, .
             for item in about["steps"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordingError(f"{path}: each step needs step, begin_s and end_s ({error})") from None
+        raise CycleRecordingError(
+            f"{path}: each step needs step, begin_s and end_s ({error})"
+        ) from None
     now_s = 0.0
     for segment in segments:
         if not (math.isfinite(segment.begin_s) and math.isfinite(segment.end_s)):
-            raise RecordingError(f"{path}: step {segment.step} has a time that is no number")
+            raise CycleRecordingError(f"{path}: step {segment.step} has a time that is no number")
         if segment.begin_s < now_s - _OVERLAP_S:
-            raise RecordingError(
+            raise CycleRecordingError(
                 f"{path}: step {segment.step} begins at {segment.begin_s:g} s, before the step "
                 f"before it ends ({now_s:g} s); list the steps one after the other"
             )
         now_s = segment.end_s
         if segment.step not in procedure.by_name:
             known = ", ".join(procedure.by_name)
-            raise RecordingError(
+            raise CycleRecordingError(
                 f"{path}: procedure {procedure.name} has no step {segment.step!r}; it has {known}"
             )
         if segment.end_s <= segment.begin_s:
-            raise RecordingError(f"{path}: step {segment.step} ends before it begins")
+            raise CycleRecordingError(f"{path}: step {segment.step} ends before it begins")
     return segments

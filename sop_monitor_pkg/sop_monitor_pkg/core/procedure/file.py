@@ -13,7 +13,13 @@ from typing import Any
 from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
 from sop_monitor_pkg.core.procedure import yaml_lines
 from sop_monitor_pkg.core.procedure.order import sorted_steps
-from sop_monitor_pkg.core.procedure.procedure import Check, CheckKind, Person, Procedure, Step
+from sop_monitor_pkg.core.procedure.procedure import (
+    CheckKind,
+    Person,
+    Procedure,
+    QualityCheck,
+    Step,
+)
 from sop_monitor_pkg.core.procedure.yaml_lines import LocatedYaml, Path, Problem
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -189,7 +195,7 @@ class _Reader:
 
     def _checks(
         self, section: Any, path: Path, kinds: tuple[CheckKind, ...], parts: list[str]
-    ) -> tuple[Check, ...]:
+    ) -> tuple[QualityCheck, ...]:
         checks = []
         choices = " or ".join(kinds)
         for i, entry in enumerate(self._list(section, path)):
@@ -207,7 +213,7 @@ class _Reader:
                 self._pattern(value, at)
             else:
                 self._known(value, parts, at, "part", "parts: at the top")
-            checks.append(Check(kind, str(value)))
+            checks.append(QualityCheck(kind, str(value)))
         return tuple(checks)
 
     def _tell(self, section: Any, people: list[Person]) -> dict[Kind, tuple[str, ...]]:

@@ -33,7 +33,7 @@ class CheckKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Check:
+class QualityCheck:
     """One check of a step; `value` is the name of a part, or a regular expression."""
 
     kind: CheckKind
@@ -62,8 +62,8 @@ class Step:
     optional: bool = False
     at_most: int | None = 1
     parts: tuple[str, ...] = ()
-    labels: tuple[Check, ...] = ()
-    checks: tuple[Check, ...] = ()
+    labels: tuple[QualityCheck, ...] = ()
+    checks: tuple[QualityCheck, ...] = ()
     takes_s: tuple[float, float] | None = None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sop_monitor_pkg.core.normal.model import Normal
+from sop_monitor_pkg.core.normal.model import NormalModel
 from sop_monitor_pkg.core.procedure.procedure import Procedure
 from sop_monitor_pkg.core.tracks.scene import SceneWatch
 from sop_monitor_pkg.core.tracks.sightings import SeenPart
@@ -25,7 +25,7 @@ _STALE_S = 2.0  # what the eyes saw longer ago says nothing about this picture
 class Evidence:
     """For one cycle: log-likelihoods of all states, picture after picture."""
 
-    def __init__(self, procedure: Procedure, normal: Normal):
+    def __init__(self, procedure: Procedure, normal: NormalModel):
         self._normal = normal
         self._motion = Motion(normal.motion_s)
         self._scene = SceneWatch(normal.places.classes, procedure.parts)

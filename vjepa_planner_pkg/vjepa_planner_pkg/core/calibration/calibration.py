@@ -21,7 +21,7 @@ from torch import Tensor
 from vjepa_world_model.model.poses import euler_angles, rotation_matrix
 
 from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
-from vjepa_planner_pkg.core.search.plan import Score, energy_gradient
+from vjepa_planner_pkg.core.search.plan import EnergyFunction, energy_gradient
 
 FORMAT = "vjepa_ros.calibration.v1"
 
@@ -118,9 +118,9 @@ class Calibration:
 
 
 class CalibratedScore:
-    """A `Score` of actions in base_link, by one that takes the axes that the model knows."""
+    """An `EnergyFunction` of actions in base_link, by one in the axes that the model knows."""
 
-    def __init__(self, score: Score, calibration: Calibration):
+    def __init__(self, score: EnergyFunction, calibration: Calibration):
         self._score, self._calibration = score, calibration
 
     def __call__(self, actions: Tensor) -> Tensor:
@@ -138,8 +138,10 @@ class CalibratedScore:
 
 
 def calibrated(
-    source: Callable[[RequestPlan], Score], request: RequestPlan, calibration: Calibration | None
-) -> Score:
+    source: Callable[[RequestPlan], EnergyFunction],
+    request: RequestPlan,
+    calibration: Calibration | None,
+) -> EnergyFunction:
     """The score of `source` for `request`, of actions in base_link.
 
     Raises:

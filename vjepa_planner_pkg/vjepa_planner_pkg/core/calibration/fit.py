@@ -24,7 +24,7 @@ from vjepa_planner_pkg.core.calibration.calibration import Calibration, Calibrat
 from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
 from vjepa_planner_pkg.core.mpc.planning import Planning
 from vjepa_planner_pkg.core.search.action_space import ActionParameters
-from vjepa_planner_pkg.core.search.plan import Score
+from vjepa_planner_pkg.core.search.plan import EnergyFunction
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 
 ROUNDS = 4  # of explaining with what is known so far
@@ -116,7 +116,7 @@ def fit_turn(moved: np.ndarray, imagined: np.ndarray) -> tuple[float, float]:
 
 def fit(
     moves: Sequence[Move],
-    source: Callable[[RequestPlan], Score],
+    source: Callable[[RequestPlan], EnergyFunction],
     planner: PlannerConfig,
     parameters: CalibrationParameters,
 ) -> Calibration:
@@ -199,7 +199,7 @@ def _pivot(moves: Sequence[Move], planner: PlannerConfig) -> tuple[float, float]
 def _explain(
     move: Move,
     search: Planning,
-    source: Callable[[RequestPlan], Score],
+    source: Callable[[RequestPlan], EnergyFunction],
     known: Calibration,
     seed: int,
 ) -> np.ndarray:

@@ -14,13 +14,13 @@ import numpy as np
 from vjepa_planner_pkg.core.calibration.calibration import CalibrationError
 from vjepa_planner_pkg.core.calibration.fit import Move
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
-from vjepa_planner_pkg.core.mpc.io import Arm, Command, Latent, Now
+from vjepa_planner_pkg.core.mpc.io import ArmState, Command, Latent, Now
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 from vjepa_planner_pkg.core.mpc.settling import Settling
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedMove:
     """All moves are made."""
 
     moves: list[Move]
@@ -33,7 +33,7 @@ class Aborted:
     reason: str
 
 
-CalibrationEffect = Command | Recorded | Aborted
+CalibrationEffect = Command | RecordedMove | Aborted
 
 
 class CalibrationRun:
@@ -113,7 +113,7 @@ class CalibrationRun:
             hold = [Command(arm.stamp_ns, _keeping(arm.state, self._target), np.zeros(7))]
         return [*hold, Aborted(reason)]
 
-    def _look(self, latent: Latent, arm: Arm, now: Now) -> list[CalibrationEffect]:
+    def _look(self, latent: Latent, arm: ArmState, now: Now) -> list[CalibrationEffect]:
         """Takes the picture of an arm at rest, and sends it on."""
         state = arm.state.copy()
         if self._targets is None:
@@ -134,7 +134,7 @@ class CalibrationRun:
             self.done += 1
         if self.done == self.count:
             self.active = False
-            return [Recorded(self._moves)]
+            return [RecordedMove(self._moves)]
         self._last = latent, state
         self._target = self._targets[self.done]
         self._changed_s = now.steady_s

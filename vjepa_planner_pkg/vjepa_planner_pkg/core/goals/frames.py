@@ -26,7 +26,7 @@ class FrameParameters:
     )
 
 
-class FrameError(ValueError):
+class FrameRefusal(ValueError):
     """A picture that is not encoded; the text names cause and remedy."""
 
 
@@ -47,7 +47,7 @@ class FrameGate:
         """
         self._check_shape(name, width, height)
         if self._p.camera_frame and frame != self._p.camera_frame:
-            raise FrameError(self._foreign(name, frame))
+            raise FrameRefusal(self._foreign(name, frame))
         self._camera_size = width, height
 
     def check_goal(self, name: str, width: int, height: int, frame: str) -> None:
@@ -58,10 +58,10 @@ class FrameGate:
         """
         self._check_shape(name, width, height)
         if self._p.camera_frame and frame not in ("", self._p.camera_frame):
-            raise FrameError(self._foreign(name, frame))
+            raise FrameRefusal(self._foreign(name, frame))
         camera = self._camera_size
         if self._p.goal_size == "as_camera" and camera not in (None, (width, height)):
-            raise FrameError(
+            raise FrameRefusal(
                 f"{name} is {width}x{height}, the camera gives {camera[0]}x{camera[1]}; take the "
                 "goal with the same camera, or set goal_size:=any if only the scale differs"
             )
@@ -69,9 +69,9 @@ class FrameGate:
     def _check_shape(self, name: str, width: int, height: int) -> None:
         needs = f"the model needs a square of at least {self._image_size} px"
         if min(width, height) < self._image_size:
-            raise FrameError(f"{name} is {width}x{height}, {needs}; send a larger picture")
+            raise FrameRefusal(f"{name} is {width}x{height}, {needs}; send a larger picture")
         if width != height and self._p.crop == "refuse":
-            raise FrameError(f"{name} is {width}x{height}, {needs}; set crop:=center")
+            raise FrameRefusal(f"{name} is {width}x{height}, {needs}; set crop:=center")
 
     def _foreign(self, name: str, frame: str) -> str:
         return (

@@ -10,10 +10,10 @@ import numpy as np
 
 from vjepa_planner_pkg.core.calibration.calibration import CalibrationError
 from vjepa_planner_pkg.core.calibration.fit import Move
-from vjepa_planner_pkg.core.calibration.run import CalibrationRun, Recorded
+from vjepa_planner_pkg.core.calibration.run import CalibrationRun, RecordedMove
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.io import (
-    Arm,
+    ArmState,
     Command,
     Effect,
     Finished,
@@ -32,7 +32,7 @@ _STILL_NS = 120_000_000  # made-up time between two states: longer than still_s,
 
 
 @dataclass
-class Episode:
+class MpcEpisode:
     """How a run went.
 
     looks: status after each planned action, the last one included if it was not executed.
@@ -68,7 +68,7 @@ def run_calibration(
         for effect in effects:
             if isinstance(effect, Command):
                 move(effect.target)
-            elif isinstance(effect, Recorded):
+            elif isinstance(effect, RecordedMove):
                 return effect.moves
             else:
                 raise CalibrationError(effect.reason)
@@ -76,8 +76,8 @@ def run_calibration(
         for _ in range(2):  # the same pose twice: the arm is at rest
             time_ns += _STILL_NS
             now = Now(time_ns * 1e-9, time_ns)
-            inputs.arm.take(Arm(time_ns, state), now)
-            settling.add(Arm(time_ns, state), now.steady_s)
+            inputs.arm.take(ArmState(time_ns, state), now)
+            settling.add(ArmState(time_ns, state), now.steady_s)
         inputs.latent.take(Latent(time_ns, features, model=model), now)
         effects = run.tick(now)
 
@@ -88,7 +88,7 @@ def run_episode(
     look: Callable[[], tuple[np.ndarray, np.ndarray]],
     move: Callable[[np.ndarray], object],
     plan: Callable[[RequestPlan], PlannedAction],
-) -> Episode:
+) -> MpcEpisode:
     """Runs a new `mpc` (with parameter guard off) toward `goals`, to the end.
 
     Time is made up: it passes while the arm settles and stands still while planning.
@@ -100,7 +100,7 @@ def run_episode(
         move: brings the arm to an absolute state [7] and returns when it is there.
         plan: plans; see `core.planning.Planning.answer`.
     """
-    episode, time_ns = Episode(), 0
+    episode, time_ns = MpcEpisode(), 0
 
     def now() -> Now:
         return Now(time_ns * 1e-9, time_ns)
@@ -122,7 +122,7 @@ def run_episode(
         episode.states.append(state)
         for _ in range(2):  # the same pose twice: the arm is at rest
             time_ns += _STILL_NS
-            carry_out(mpc.on_arm(Arm(time_ns, state), now()))
+            carry_out(mpc.on_arm(ArmState(time_ns, state), now()))
         goal = goals[0].latent
         latent = Latent(time_ns, features, goal.grid, goal.model, goal.frame)
         carry_out(mpc.on_latent(latent, now()))

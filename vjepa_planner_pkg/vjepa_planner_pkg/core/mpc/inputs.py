@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vjepa_planner_pkg.core.mpc.io import Arm, Latent, Now
+from vjepa_planner_pkg.core.mpc.io import ArmState, Latent, Now
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 
 _RESTART_NS = 500_000_000  # stamps that go back this far come from a restarted clock
@@ -21,7 +21,7 @@ class Stream:
         """`source` is who to blame for silence."""
         self.name, self._source = name, source
         self._max_age_s, self._stamp_max_age_s = max_age_s, stamp_max_age_s
-        self.latest: Latent | Arm | None = None
+        self.latest: Latent | ArmState | None = None
         self._received_s = -math.inf
         self._problem = ""
 
@@ -30,7 +30,7 @@ class Stream:
         """Whether anything ever came."""
         return self.latest is not None or bool(self._problem)
 
-    def take(self, item: Latent | Arm, now: Now) -> bool:
+    def take(self, item: Latent | ArmState, now: Now) -> bool:
         """Keeps `item` if it is newer and sound; returns whether it was kept."""
         numbers = item.features if isinstance(item, Latent) else item.state
         if not np.isfinite(numbers).all():

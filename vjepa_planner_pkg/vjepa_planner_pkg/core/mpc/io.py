@@ -10,7 +10,7 @@ import numpy as np
 from vjepa_planner_pkg.core.guard.io import Now
 
 __all__ = [
-    "Arm", "CancelPlan", "Command", "Effect", "EncodeGoal", "Finished", "Goal", "Latent",
+    "ArmState", "CancelPlan", "Command", "Effect", "EncodeGoal", "Finished", "Goal", "Latent",
     "MpcState", "Now", "PlannedAction", "RequestPlan", "Status",
 ]  # fmt: skip
 
@@ -53,7 +53,7 @@ class Latent:
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmState:
     """A measured state: `state` float64 [7], m, rad, closedness, of tool0 in base_link."""
 
     stamp_ns: int

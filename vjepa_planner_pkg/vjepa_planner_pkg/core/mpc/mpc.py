@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.io import (
-    Arm,
+    ArmState,
     CancelPlan,
     Command,
     Effect,
@@ -109,7 +109,7 @@ class MPC:
         self.inputs.latent.take(latent, now)
         return self.tick(now)
 
-    def on_arm(self, arm: Arm, now: Now) -> list[Effect]:
+    def on_arm(self, arm: ArmState, now: Now) -> list[Effect]:
         """Takes a measured state."""
         if self.inputs.arm.take(arm, now):
             self.settling.add(arm, now.steady_s)

@@ -7,7 +7,7 @@ import torch
 
 from vjepa_planner_pkg.core.mpc.io import PlannedAction, RequestPlan
 from vjepa_planner_pkg.core.search.action_space import ActionSpace
-from vjepa_planner_pkg.core.search.plan import Plan, Score
+from vjepa_planner_pkg.core.search.plan import EnergyFunction, Plan
 from vjepa_planner_pkg.core.search.planner import PlannerConfig, make_planner, shifted
 
 
@@ -24,7 +24,7 @@ class Planning:
         self._budget_s = config.budget_s
         self.last: Plan | None = None
 
-    def answer(self, request: RequestPlan, score: Score) -> PlannedAction:
+    def answer(self, request: RequestPlan, score: EnergyFunction) -> PlannedAction:
         """Plans within the budget.
 
         Raises:

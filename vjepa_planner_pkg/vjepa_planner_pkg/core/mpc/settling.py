@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from vjepa_planner_pkg.core.mpc.io import Arm
+from vjepa_planner_pkg.core.mpc.io import ArmState
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 
 
@@ -14,7 +14,7 @@ class Settling:
 
     def __init__(self, parameters: MpcParameters):
         self._p = parameters
-        self._anchor: Arm | None = None
+        self._anchor: ArmState | None = None
         self._anchored_s = 0.0
         self._still = False
 
@@ -22,7 +22,7 @@ class Settling:
         """Forgets what it saw: the arm counts as moving."""
         self._anchor, self._still = None, False
 
-    def add(self, arm: Arm, steady_s: float) -> None:
+    def add(self, arm: ArmState, steady_s: float) -> None:
         """Takes a state that was received at `steady_s`."""
         anchor = self._anchor
         if anchor is None or arm.stamp_ns < anchor.stamp_ns or not self._near(anchor, arm, 1.0):
@@ -38,15 +38,15 @@ class Settling:
         """Stamp of the first state of the rest; None while the arm moves."""
         return self._anchor.stamp_ns if self._still else None
 
-    def arrived(self, arm: Arm, target: np.ndarray, start: np.ndarray) -> bool:
+    def arrived(self, arm: ArmState, target: np.ndarray, start: np.ndarray) -> bool:
         """Whether the arm is at `target` [7]; the target of a short move from `start` [7] counts
         as reached only when most of that move is done."""
-        goal = Arm(0, target)
+        goal = ArmState(0, target)
         left_m = np.linalg.norm(target[:3] - arm.state[:3])
         most_done = left_m <= 0.5 * np.linalg.norm(target[:3] - start[:3])
         return self._near(goal, arm, self._p.arrival_factor if most_done else 1.0)
 
-    def _near(self, a: Arm, b: Arm, factor: float) -> bool:
+    def _near(self, a: ArmState, b: ArmState, factor: float) -> bool:
         turn = Rotation.from_euler("xyz", a.state[3:6]).inv() * Rotation.from_euler(
             "xyz", b.state[3:6]
         )

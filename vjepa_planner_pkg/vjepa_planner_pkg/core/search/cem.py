@@ -11,7 +11,7 @@ from node_kit.parameters import parameter
 from torch import Tensor
 
 from vjepa_planner_pkg.core.search.action_space import ActionParameters, ActionSpace
-from vjepa_planner_pkg.core.search.plan import Plan, Score, checked_energies
+from vjepa_planner_pkg.core.search.plan import EnergyFunction, Plan, checked_energies
 
 GRIPPER_DEAD_ZONE = 0.25  # a smaller mean change of closedness becomes none
 
@@ -66,7 +66,7 @@ class CEMPlanner:
 
     def plan(
         self,
-        score: Score,
+        score: EnergyFunction,
         state: Tensor,
         *,
         budget_s: float | None = None,
@@ -76,7 +76,7 @@ class CEMPlanner:
         """The final mean after all iterations; the best sample if the budget ends them before.
 
         Args:
-            score: see `Score`.
+            score: see `EnergyFunction`.
             state: float32 [7], where the arm is (base_link).
             budget_s: no iteration is started that would end later than this, except the first.
             warm_start: not used; the reference starts from zero.

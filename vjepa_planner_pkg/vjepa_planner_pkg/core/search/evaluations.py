@@ -11,7 +11,7 @@ from torch import Tensor
 from vjepa_planner_pkg.core.search.action_space import ActionSpace
 from vjepa_planner_pkg.core.search.plan import (
     GRADIENT_COST,
-    Score,
+    EnergyFunction,
     checked_energies,
     energy_gradient,
 )
@@ -23,7 +23,7 @@ class OutOfTime(Exception):
     """The time budget allows no further call of the score."""
 
 
-class Ledger:
+class Evaluations:
     """Scores points of an action space and keeps them; row 0 is doing nothing.
 
     Under a budget a batch is cut into calls that are expected to end in time, judged by the
@@ -41,7 +41,7 @@ class Ledger:
     def __init__(
         self,
         space: ActionSpace,
-        score: Score,
+        score: EnergyFunction,
         state: Tensor,
         clock: Callable[[], float],
         budget_s: float | None,

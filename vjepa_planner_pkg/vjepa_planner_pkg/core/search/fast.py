@@ -19,8 +19,8 @@ from node_kit.parameters import parameter
 from torch import Tensor
 
 from vjepa_planner_pkg.core.search.action_space import ActionParameters, ActionSpace
-from vjepa_planner_pkg.core.search.evaluations import Ledger
-from vjepa_planner_pkg.core.search.plan import Plan, Score
+from vjepa_planner_pkg.core.search.evaluations import Evaluations
+from vjepa_planner_pkg.core.search.plan import EnergyFunction, Plan
 from vjepa_planner_pkg.core.search.quadratic import coefficients, fitted_minimum
 from vjepa_planner_pkg.core.search.refinement import refine
 
@@ -61,7 +61,7 @@ class FastPlanner:
 
     def plan(
         self,
-        score: Score,
+        score: EnergyFunction,
         state: Tensor,
         *,
         budget_s: float | None = None,
@@ -71,7 +71,7 @@ class FastPlanner:
         """The best sequence scored; never worse than doing nothing or than the warm start.
 
         Args:
-            score: see `Score`.
+            score: see `EnergyFunction`.
             state: float32 [7], where the arm is (base_link).
             budget_s: no call of the score is started that would end later than this, judged by
                 those before; the first one scores 8 sequences in any case.
@@ -82,7 +82,7 @@ class FastPlanner:
             ScoreError: an energy is not finite.
         """
         state = torch.as_tensor(state, dtype=torch.float32).cpu()
-        ledger = Ledger(self._space, score, state, self._clock, budget_s)
+        ledger = Evaluations(self._space, score, state, self._clock, budget_s)
         search = _Distribution(self._space.axes)
         resolution_m = self._p.fast_resolution_m * (_COARSE if self._steps else 1.0)
         batch, converged = self._first_batch(warm_start, generator), False

@@ -1,4 +1,4 @@
-"""What planners take and give: the `Score` of action sequences and the `Plan` found with it."""
+"""What planners take and give: the `EnergyFunction` of action sequences, and the `Plan`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Score(Protocol):
+class EnergyFunction(Protocol):
     """Energies of action sequences from where the arm stands, toward one goal.
 
     Any callable of this form will do. One that has `gradient` as well (see `core.scorer`) saves
@@ -53,7 +53,7 @@ class ScoreError(RuntimeError):
     """Candidates could not be scored; the text says why."""
 
 
-def checked_energies(score: Score, actions: Tensor) -> Tensor:
+def checked_energies(score: EnergyFunction, actions: Tensor) -> Tensor:
     """Energies [S, H] of `actions` [S, H, 7], float32 on the CPU.
 
     Raises:
@@ -76,7 +76,7 @@ def checked_energies(score: Score, actions: Tensor) -> Tensor:
     return energies
 
 
-def energy_gradient(score: Score, actions: Tensor) -> tuple[Tensor, Tensor]:
+def energy_gradient(score: EnergyFunction, actions: Tensor) -> tuple[Tensor, Tensor]:
     """Energies [S, H] and d(energy after the last action)/d(actions) [S, H, 7], on the CPU.
 
     Uses `score.gradient` where there is one, else differentiates through the call.

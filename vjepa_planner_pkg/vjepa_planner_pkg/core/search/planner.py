@@ -12,12 +12,12 @@ from torch import Tensor
 from vjepa_planner_pkg.core.search.action_space import ActionParameters, ActionSpace
 from vjepa_planner_pkg.core.search.cem import CEMParameters, CEMPlanner
 from vjepa_planner_pkg.core.search.fast import FastParameters, FastPlanner
-from vjepa_planner_pkg.core.search.plan import Plan, Score, ScoreError
+from vjepa_planner_pkg.core.search.plan import EnergyFunction, Plan, ScoreError
 
 __all__ = [
-    "ActionParameters", "ActionSpace", "CEMParameters", "CEMPlanner", "FastParameters",
-    "FastPlanner", "Plan", "Planner", "PlannerConfig", "Score", "ScoreError", "make_planner",
-    "shifted",
+    "ActionParameters", "ActionSpace", "CEMParameters", "CEMPlanner", "EnergyFunction",
+    "FastParameters", "FastPlanner", "Plan", "Planner", "PlannerConfig", "ScoreError",
+    "make_planner", "shifted",
 ]  # fmt: skip
 
 
@@ -26,7 +26,7 @@ class Planner(Protocol):
 
     def plan(
         self,
-        score: Score,
+        score: EnergyFunction,
         state: Tensor,
         *,
         budget_s: float | None = None,

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from vjepa_planner_pkg.core.search.evaluations import Ledger, OutOfTime
+from vjepa_planner_pkg.core.search.evaluations import Evaluations, OutOfTime
 
 _ENOUGH = 5e-6  # a step that gains a smaller share of the drop so far is the last one
 
 
-def refine(ledger: Ledger, steps: int) -> bool:
+def refine(ledger: Evaluations, steps: int) -> bool:
     """Quasi-Newton steps (L-BFGS-B) from the best point; what they score is in the ledger.
 
     Args:

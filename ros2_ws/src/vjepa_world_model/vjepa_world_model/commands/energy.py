@@ -19,7 +19,7 @@ from vjepa_world_model.evaluation.energy.moments import (
     read_arrays,
     read_episodes,
 )
-from vjepa_world_model.evaluation.energy.ranking import Recipe, evaluate
+from vjepa_world_model.evaluation.energy.ranking import RankingRecipe, evaluate
 from vjepa_world_model.model.encoder import FrameError
 from vjepa_world_model.weights.checkpoints import CheckpointError, load_world_model
 
@@ -73,7 +73,7 @@ def energy(
         _landscape(world_model, sequence, frames, grid, span_m or None, out)
         if recorded:
             span = span_m or _span(recorded)
-            recipe = Recipe(others=others, span_m=span, horizon=horizon, seed=seed)
+            recipe = RankingRecipe(others=others, span_m=span, horizon=horizon, seed=seed)
             _evaluation(world_model, recorded, images, recipe, out)
     except (CheckpointError, EpisodeError, FrameError, MomentError) as error:
         console.print(f"[red]energy:[/red] {error}")
@@ -108,7 +108,9 @@ def _landscape(
     console.print(f"{out / 'landscape.png'}, {out / 'landscape.json'}")
 
 
-def _evaluation(model, recorded: list[Sequence], source: Path, recipe: Recipe, out: Path) -> None:
+def _evaluation(
+    model, recorded: list[Sequence], source: Path, recipe: RankingRecipe, out: Path
+) -> None:
     from vjepa_world_model.evaluation.energy.pictures import draw_evaluation
 
     with Progress(*_COLUMNS, console=console, disable=not console.is_terminal) as progress:

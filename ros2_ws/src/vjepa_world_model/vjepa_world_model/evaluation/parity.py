@@ -119,7 +119,7 @@ def encoder_differences(arrays: dict[str, np.ndarray]) -> list[Difference]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReferencePlan:
     """A plan of the reference.
 
     frame, goal: float32 [3, H, W], normalised. The latents: [N, D]. pose: [7].
@@ -138,7 +138,7 @@ class Plan:
     energies: Tensor
 
     @classmethod
-    def of(cls, arrays: dict[str, np.ndarray]) -> Plan:
+    def of(cls, arrays: dict[str, np.ndarray]) -> ReferencePlan:
         """From the arrays of a file; raises ParityError where one is missing or of no use."""
         missing = sorted(set(cls.__annotations__) - set(arrays))
         if missing:
@@ -159,7 +159,7 @@ class Plan:
 
 
 @torch.no_grad()
-def plan_differences(plan: Plan, model: WorldModel) -> list[Difference]:
+def plan_differences(plan: ReferencePlan, model: WorldModel) -> list[Difference]:
     """Latents, the rollout's latents and poses, and energies."""
     found = _latent_differences(plan, model)
     latents, poses = model.rollout(plan.frame_latent[None], plan.pose[None], plan.actions)
@@ -177,7 +177,7 @@ def plan_differences(plan: Plan, model: WorldModel) -> list[Difference]:
     return found
 
 
-def model_of_plan(plan: Plan, path: Path, known_heads: list[int]) -> WorldModel:
+def model_of_plan(plan: ReferencePlan, path: Path, known_heads: list[int]) -> WorldModel:
     """The world model of a checkpoint, with the heads with which it computes the plan.
 
     A checkpoint does not say how many heads it has. Tried are those that a file of the same folder
@@ -238,7 +238,7 @@ def same_encoder(arrays: dict[str, np.ndarray], path: Path) -> float | None:
     return difference if difference < TOLERANCE else None
 
 
-def _latent_differences(plan: Plan, model: WorldModel) -> list[Difference]:
+def _latent_differences(plan: ReferencePlan, model: WorldModel) -> list[Difference]:
     found = []
     for name in ("frame", "goal"):
         clip = getattr(plan, name)[None, None].expand(1, model.tubelet, -1, -1, -1)

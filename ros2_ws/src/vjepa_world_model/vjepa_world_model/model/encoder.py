@@ -12,7 +12,7 @@ from transformers import VJEPA2Config, VJEPA2Model
 from transformers.models.vjepa2.modeling_vjepa2 import VJEPA2RopeAttention
 
 from vjepa_world_model.model.rotary import RotaryTables, rotary_tables, rotate
-from vjepa_world_model.runtime.compiling import Recorded
+from vjepa_world_model.runtime.compiling import RecordedGraph
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
         side = self.config.crop_size // self.config.patch_size
         self.grid = grid or (side, side)
         """Patches: rows, columns."""
-        self._recorded: Recorded | None = None
+        self._recorded: RecordedGraph | None = None
         self.encoder = model.encoder.eval().requires_grad_(False)
         for layer in self.encoder.layer:
             layer.attention.__class__ = GridAttention
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
         """Keep the encoding of one picture as a CUDA graph; raises CannotCompile."""
         side = self.image_size
         picture = torch.zeros(1, self.config.tubelet_size, 3, side, side, device=self._device())
-        self._recorded = Recorded(self._encode, picture)
+        self._recorded = RecordedGraph(self._encode, picture)
 
     def _encode(self, clips: torch.Tensor) -> torch.Tensor:
         return self.encoder(clips).last_hidden_state

@@ -60,7 +60,7 @@ def compiled_steps(steps: Steps, backend: str) -> Steps:
     )
 
 
-class Recorded:
+class RecordedGraph:
     """A CUDA graph of a function for inputs of one shape: one launch in place of hundreds.
 
     Raises:

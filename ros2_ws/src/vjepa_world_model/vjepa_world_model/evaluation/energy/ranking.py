@@ -14,7 +14,7 @@ from vjepa_world_model.model.world_model import WorldModel
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RankingRecipe:
     """What is asked of every step.
 
     others: random actions that the true one is ranked among, uniform in a box.
@@ -50,7 +50,7 @@ class Evaluation:
             energies less that of the true one.
     """
 
-    recipe: Recipe
+    recipe: RankingRecipe
     better: np.ndarray
     rank: np.ndarray
     true_m: np.ndarray
@@ -100,7 +100,7 @@ class Evaluation:
 def evaluate(
     model: WorldModel,
     sequences: Iterable[Sequence],
-    recipe: Recipe,
+    recipe: RankingRecipe,
     progress: Progress = lambda count: None,
 ) -> Evaluation:
     """Ask the model of every step of every sequence.
