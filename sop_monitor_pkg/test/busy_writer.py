@@ -24,7 +24,7 @@ def main(path: Path, procedure: Path) -> None:
         print("ready", flush=True)
         while True:
             now_ns = time.time_ns()
-            book.suspect(AnomalyEvent(Kind.WRONG_ORDER, now_ns, "rotate_part"), now_ns)
+            book.observe(AnomalyEvent(Kind.WRONG_ORDER, now_ns, "rotate_part"), now_ns)
             book.acknowledge(book.table.raised, "Ana", "", now_ns)
             book.end_cycle(now_ns, {})
 

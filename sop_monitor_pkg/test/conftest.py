@@ -97,7 +97,7 @@ def kitting_journal(folder: Path) -> Path:
     path = folder / "journal.db"
     with Journal(path) as journal:
         book = AlarmBook(load(PROCEDURES / "kitting.yaml"), journal, lambda change: None)
-        book.suspect(AnomalyEvent(Kind.SKIPPED, 1, "pack_cable"), 1)
+        book.observe(AnomalyEvent(Kind.SKIPPED, 1, "pack_cable"), 1)
     return path
 
 

@@ -52,8 +52,8 @@ class AlarmBench:
 
     def see(self, kind, step="", active=True, score=0.9, reason="", ago_s=0.0):
         stamp_ns = self.now_ns - round(ago_s * SECOND_NS)
-        suspicion = AnomalyEvent(Kind(kind), stamp_ns, step, score, reason, active)
-        self.book.suspect(suspicion, self.now_ns)
+        anomaly = AnomalyEvent(Kind(kind), stamp_ns, step, score, reason, active)
+        self.book.observe(anomaly, self.now_ns)
 
     def states(self):
         return {(str(a.kind), a.step): str(state) for a, state in self.book.snapshot()}
@@ -408,7 +408,7 @@ def test_answers_from_many_threads_stay_in_the_order_of_the_journal(bench):
     def work(name):
         for i in range(40):
             fault = AnomalyEvent(Kind.REPEATED, i, "rotate_part")
-            bench.book.suspect(fault, i)
+            bench.book.observe(fault, i)
             with refused():
                 bench.book.acknowledge(bench.book.table.raised, name, "", i)
             if name == "0":

@@ -221,18 +221,18 @@ def test_a_step_in_passing_is_less_likely_than_a_fast_one(known):
     assert chances[:2] == [0.0, 0.0] and 0.0 >= chances[2] > chances[3]
 
 
-def outlooks(example, known):
+def forecasts(example, known):
     return [
-        (time_s, seen.outlook)
+        (time_s, seen.forecast)
         for time_s, seen in learning.play(PROCEDURE, known, example)
-        if seen.outlook is not None
+        if seen.forecast is not None
     ]
 
 
 def test_the_next_step_of_a_correct_cycle_is_no_risk(known):
     example = cycle(seed=41)
-    found = outlooks(example, known)
-    assert max(outlook.risk for _, outlook in found) <= known.risk_threshold
+    found = forecasts(example, known)
+    assert max(forecast.risk for _, forecast in found) <= known.risk_threshold
     turn_s, put_s = example.segments[1].begin_s, example.segments[3].begin_s
     before_turn = [o for t, o in found if turn_s - 0.5 < t < turn_s]
     assert all(o.next_step == "turn" and o.probability > 0.5 for o in before_turn)
@@ -375,7 +375,7 @@ def test_no_probability_is_above_one(known):
         for time_s, what in learning.in_order(cycle(seed=seed)):
             seen = follower.take(what, time_s)
             begun = [e.probability for e in seen.events if isinstance(e, StepBegun)]
-            belief, outlook = follower.belief, seen.outlook
+            belief, forecast = follower.belief, seen.forecast
             believed = [belief.probability] if belief else []
-            expected = [outlook.risk, outlook.probability] if outlook else []
+            expected = [forecast.risk, forecast.probability] if forecast else []
             assert max([*begun, *believed, *expected], default=0.0) <= 1.0

@@ -80,7 +80,7 @@ def work(follower, cycles_, start_ns=10**18, pause_s=0.2):
 
 
 def told(events):
-    """Steps and ends of cycles in order, and kinds of suspicions."""
+    """Steps and ends of cycles in order, and kinds of anomalies."""
     order = [getattr(e, "step", "") or type(e).__name__ for e in events if type(e) in ORDER]
     return order, {e.kind for e in events if isinstance(e, AnomalyEvent)}
 
@@ -138,7 +138,7 @@ def test_a_cycle_in_its_last_step_ends_with_the_camera(known):
     assert [type(e) for e in events][:2] == [StepEnded, CycleEnded]
 
 
-def test_a_suspicion_is_over_when_its_cause_is_gone(known):
+def test_an_anomaly_is_over_when_its_cause_is_gone(known):
     """A coin lies on the table for two seconds."""
     coin, example = part("coin", 9, 0.2, 0.8), cycle(seed=6)
     seen = tuple(

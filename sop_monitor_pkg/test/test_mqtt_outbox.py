@@ -84,7 +84,7 @@ class Line:
         """Alarms in so many cycles: four entries each."""
         for _ in range(count):
             now_ns = time.time_ns()
-            self.book.suspect(AnomalyEvent(Kind.WRONG_ORDER, now_ns, "rotate_part"), now_ns)
+            self.book.observe(AnomalyEvent(Kind.WRONG_ORDER, now_ns, "rotate_part"), now_ns)
             self.book.acknowledge(self.book.table.raised, "Ana", "", now_ns)
             self.book.end_cycle(now_ns, {})
 
@@ -114,7 +114,7 @@ def test_people_are_not_told_of_a_shelved_alarm_until_it_comes_back(line):
     now_ns = time.time_ns()
     line.book.shelve("wrong_order", 60.0, "Ana", "", now_ns)
     for step in ("rotate_part", "insert_peg"):
-        line.book.suspect(AnomalyEvent(Kind.WRONG_ORDER, now_ns, step), now_ns)
+        line.book.observe(AnomalyEvent(Kind.WRONG_ORDER, now_ns, step), now_ns)
         now_ns += 20 * SECOND_NS
     line.book.acknowledge(2, "Ana", "", now_ns)
     line.everything_arrives()

@@ -61,8 +61,8 @@ class PageStation:
         write(
             step_clip(folder, "pick_base"), [scene(x, (180, 190, 180)) for x in range(100, 200, 10)]
         )
-        outlook = Expected("screw_m3", 0.87, 0.7, True, self.now_ns())
-        self.beside = Beside({"rotate_part": (2.4, 4.8)}, self.clips, outlook)
+        forecast = Expected("screw_m3", 0.87, 0.7, True, self.now_ns())
+        self.beside = Beside({"rotate_part": (2.4, 4.8)}, self.clips, forecast)
 
     def on_change(self, change):
         self.times.take(change.entry)
@@ -175,7 +175,7 @@ def test_everything_is_there_and_fits(open_page, served, kind, name):
         "Turn the base by 90 degrees: 67 s, usually 2 to 5 s"
     )
     expect(page.locator("#tempo")).to_have_class("late")
-    expect(page.locator("#outlook")).to_contain_text("seems to come next (87 %), too early")
+    expect(page.locator("#forecast")).to_contain_text("seems to come next (87 %), too early")
     expect(page.locator("#chart .bar")).to_have_count(12)
     page.locator("#picture").wait_for(state="visible")
     page.locator("#history tr").first.wait_for()

@@ -15,7 +15,7 @@ from node_kit.qos import LATCHED_HISTORY, SENSOR
 from sensor_msgs.msg import Image
 from small_work import STEPS
 from sop_monitor_pkg.core.normal.model import SCORES, Extremes
-from sop_monitor_pkg.nodes import eyes, messages
+from sop_monitor_pkg.nodes import messages, perception
 from sop_monitor_pkg.nodes.sop_follower_node import EVENTS, SopFollowerNode
 from vjepa_interfaces.msg import (
     Alert,
@@ -24,8 +24,8 @@ from vjepa_interfaces.msg import (
     Defects,
     Detection,
     Detections,
-    Outlook,
     SopEvent,
+    StepForecast,
     Text,
     Texts,
 )  # fmt: skip
@@ -39,7 +39,7 @@ def test_the_node_tells_the_steps_that_it_sees(ros, workshop, learned):
         device="cpu",
     )
     events = ros.collect(SopEvent, "sop/events", EVENTS)
-    outlooks = ros.collect(Outlook, "sop/outlook", SENSOR)
+    forecasts = ros.collect(StepForecast, "sop/step_forecast", SENSOR)
     camera = ros.publisher(Image, "camera/image_raw", SENSOR)
     for second in range(2):  # two cycles, with a pause of the camera between them
         frames, _ = pictures(STEPS, 70 + second)
@@ -52,7 +52,7 @@ def test_the_node_tells_the_steps_that_it_sees(ros, workshop, learned):
     assert [e.step for e in events if e.type == e.STEP_BEGUN] == [*STEPS, *STEPS]
     assert [e.type for e in events].count(SopEvent.CYCLE_ENDED) == 1
     assert all(e.header.frame_id == "camera" for e in events)
-    assert outlooks and all(0.0 <= o.risk <= 1.0 and o.next_step in STEPS for o in outlooks)
+    assert forecasts and all(0.0 <= o.risk <= 1.0 and o.next_step in STEPS for o in forecasts)
 
 
 def test_a_false_alarm_teaches_the_node_and_its_model(ros, workshop, learned, tmp_path):
@@ -101,7 +101,7 @@ def test_an_eye_that_the_model_was_learned_with_is_missed(ros, workshop, learned
     node = ros.start(
         SopFollowerNode, procedure=str(workshop / "small.yaml"), normal=str(learned), device="cpu"
     )
-    assert not node.eyes  # these cycles were seen by none
+    assert not node.perception  # these cycles were seen by none
     known = node.known
     with_eyes = replace(known, places=replace(known.places, classes=("nut_m3",)))
     assert with_eyes.eyes == ("detections",)
@@ -124,10 +124,10 @@ def test_what_the_eyes_say_becomes_sightings():
             Detection(class_name="peg", track_id=3, box=[10.0, 20.0, 30.0, 40.0], confidence=0.5)
         ]
     )
-    (part,) = eyes.parts(found, 100).parts
+    (part,) = perception.parts(found, 100).parts
     assert (part.name, part.track, part.confidence) == ("peg", 3, 0.5)
     assert part.box == pytest.approx((0.1, 0.2, 0.3, 0.4))
-    seen = eyes.surfaces(
+    seen = perception.surfaces(
         Defects(
             regions=["a", "b"],
             scores=[0.9, 0.1],
@@ -138,7 +138,7 @@ def test_what_the_eyes_say_becomes_sightings():
     )
     assert seen.scores == pytest.approx({"a": 0.9, "b": 0.1})
     assert seen.defect_kinds == {"a": "scratch"}
-    (text,) = eyes.texts(
+    (text,) = perception.texts(
         Texts(texts=[Text(region="label", kind="qr", text="X1", readable=True)]), 100
     ).texts
     assert (text.region, text.kind, text.text, text.readable) == ("label", "qr", "X1", True)

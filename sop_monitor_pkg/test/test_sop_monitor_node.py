@@ -22,7 +22,7 @@ from sop_monitor_pkg.core.following.monitor import EventError
 from sop_monitor_pkg.nodes import messages
 from sop_monitor_pkg.nodes.sop_monitor_node import EVENTS, SopMonitorNode
 from std_msgs.msg import Bool, String
-from vjepa_interfaces.msg import Alert, Alerts, Outlook, SopEvent, SopState
+from vjepa_interfaces.msg import Alert, Alerts, SopEvent, SopState, StepForecast
 
 MODULE = "sop_monitor_pkg.nodes.sop_monitor_node"
 
@@ -257,14 +257,16 @@ def test_the_page_shows_the_moment_of_an_alarm_and_what_is_normal(decoder, port,
     decoder.matched()
     assert not before.exists()
     camera = decoder.ros.probe.create_publisher(Image, "camera/image_raw", SENSOR)
-    outlook = decoder.ros.probe.create_publisher(Outlook, "sop/outlook", SENSOR)
+    forecast = decoder.ros.probe.create_publisher(StepForecast, "sop/step_forecast", SENSOR)
     decoder.swap()
     decoder.wait_for_alert("wrong_order")
 
     def shown():
         picture = np.full((48, 64, 3), time.time_ns() % 256, np.uint8)
         camera.publish(to_msg(picture, messages.time_message(time.time_ns())))
-        outlook.publish(Outlook(next_step="insert_peg", probability=0.8, risk=0.9, warning=True))
+        forecast.publish(
+            StepForecast(next_step="insert_peg", probability=0.8, risk=0.9, warning=True)
+        )
         return get(port, "/api/alarms/1/clip.webp")
 
     assert decoder.ros.wait_for(shown, "the clip of the alarm")[8:12] == b"WEBP"
@@ -272,7 +274,7 @@ def test_the_page_shows_the_moment_of_an_alarm_and_what_is_normal(decoder, port,
     assert get(port, "/api/steps/..%2Fnormal/clip.webp") is None
     board = json.loads(get(port, "/api/board"))
     assert board["alarms"][0]["clip"] and board["alarms"][0]["normal_clip"]
-    assert board["outlook"]["warning"] and board["outlook"]["probability"] == 0.8
+    assert board["forecast"]["warning"] and board["forecast"]["probability"] == 0.8
     (running,) = [step for step in board["steps"] if step["running"]]
     assert running["takes_s"] == [2.0, 4.0]
 

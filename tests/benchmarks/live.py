@@ -34,7 +34,7 @@ from rich.table import Table
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vjepa_bringup.xml_launcher import Launch
-from vjepa_interfaces.msg import Alerts, Defects, Detections, Outlook, Texts
+from vjepa_interfaces.msg import Alerts, Defects, Detections, StepForecast, Texts
 from vjepa_world_model.weights.stored import SHIPPED
 
 from benchmarks.filming import record
@@ -49,9 +49,9 @@ TOPICS = {
     "detections": (Detections, RELIABLE),
     "defects": (Defects, RELIABLE),
     "texts": (Texts, RELIABLE),
-    "sop/outlook": (Outlook, SENSOR),
+    "sop/step_forecast": (StepForecast, SENSOR),
 }
-OF_MONITOR = ("sop/outlook",)
+OF_MONITOR = ("sop/step_forecast",)
 FIRST_CYCLE = 30_000  # none that was learned from
 START_S = 120.0
 WINDOWS = 6  # of the run, to compare its beginning with its end

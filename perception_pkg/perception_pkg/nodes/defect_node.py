@@ -16,7 +16,7 @@ from perception_pkg.core.annotate import draw_defects
 from perception_pkg.core.defects.finder import DefectFinder
 from perception_pkg.core.regions import DEFECTS, RegionLayout
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import PerceptionNode, PerceptionParameters, shipped
+from perception_pkg.nodes.perception_node import PerceptionNode, PerceptionParameters, shipped
 
 
 @dataclass

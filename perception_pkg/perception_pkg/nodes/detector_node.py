@@ -17,7 +17,12 @@ from perception_pkg.core.detection.detector import OnnxDetector
 from perception_pkg.core.detection.tracking import Tracker
 from perception_pkg.core.regions import RegionLayout
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import PerceptionNode, PerceptionParameters, shipped, time_s
+from perception_pkg.nodes.perception_node import (
+    PerceptionNode,
+    PerceptionParameters,
+    shipped,
+    time_s,
+)
 
 
 @dataclass

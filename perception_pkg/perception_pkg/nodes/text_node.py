@@ -16,7 +16,7 @@ from perception_pkg.core.regions import TEXT, RegionLayout
 from perception_pkg.core.text.fusing import TextFuser
 from perception_pkg.core.text.reader import TextReader
 from perception_pkg.nodes import messages
-from perception_pkg.nodes.eye import PerceptionNode, PerceptionParameters, time_s
+from perception_pkg.nodes.perception_node import PerceptionNode, PerceptionParameters, time_s
 
 
 @dataclass

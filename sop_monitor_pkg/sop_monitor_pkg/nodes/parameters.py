@@ -24,7 +24,7 @@ class SopMonitorParameters:
     )
     rate_hz: float = parameter(10.0, "of the look at the time", "Hz", minimum=1.0, maximum=100.0)
     on_delay_s: float = parameter(
-        0.2, "how long a suspicion lasts before it is an alarm", "s", minimum=0.0, maximum=60.0
+        0.2, "how long an anomaly lasts before it is an alarm", "s", minimum=0.0, maximum=60.0
     )
     off_delay_s: float = parameter(
         2.0, "how long a cause is gone before its alarm is cleared", "s", minimum=0.0, maximum=60.0

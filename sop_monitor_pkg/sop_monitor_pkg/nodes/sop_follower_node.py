@@ -19,7 +19,7 @@ from node_kit.refusals import Refusals
 from node_kit.stamps import stamp_ns
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-from vjepa_interfaces.msg import Alerts, Defects, Detections, Outlook, SopEvent, Texts
+from vjepa_interfaces.msg import Alerts, Defects, Detections, SopEvent, StepForecast, Texts
 from vjepa_world_model.weights.checkpoints import load_world_model
 
 from sop_monitor_pkg.core.following.events import Event
@@ -29,7 +29,7 @@ from sop_monitor_pkg.core.procedure import file as procedure_file
 from sop_monitor_pkg.core.procedure.examples import find_procedure
 from sop_monitor_pkg.core.recognition.latents import Latents
 from sop_monitor_pkg.core.tracks.sightings import Sighting
-from sop_monitor_pkg.nodes import eyes, messages
+from sop_monitor_pkg.nodes import messages, perception
 
 EVENTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 EYE_STALE_S = 3.0
@@ -47,7 +47,7 @@ class SopFollowerParameters:
 
 
 class SopFollowerNode(KitNode):
-    """Pictures and what the eyes saw in; steps and suspicions on sop/events out."""
+    """Pictures and what the eyes saw in; steps and anomalies on sop/events out."""
 
     Parameters = SopFollowerParameters
 
@@ -68,20 +68,22 @@ class SopFollowerNode(KitNode):
         self.width = 0
         self.refusals = Refusals(self)
         self.events = self.create_publisher(SopEvent, "sop/events", EVENTS)
-        self.outlook = self.create_publisher(Outlook, "sop/outlook", SENSOR)
+        self.forecast = self.create_publisher(StepForecast, "sop/step_forecast", SENSOR)
         self.pictures = StreamMonitor("camera/image_raw", stale_after_s=1.0)
         self.worker = self.create_worker(self.look, "sop_follower_work")
         self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
-        self.eyes = {topic: StreamMonitor(topic, stale_after_s=EYE_STALE_S) for topic in known.eyes}
+        self.perception = {
+            topic: StreamMonitor(topic, stale_after_s=EYE_STALE_S) for topic in known.eyes
+        }
         for kind, topic, read in (
-            (Detections, "detections", eyes.parts),
-            (Defects, "defects", eyes.surfaces),
-            (Texts, "texts", eyes.texts),
+            (Detections, "detections", perception.parts),
+            (Defects, "defects", perception.surfaces),
+            (Texts, "texts", perception.texts),
         ):
             see = functools.partial(self.see, topic=topic, read=read)
             self.create_subscription(kind, topic, see, RELIABLE)
         self.create_subscription(Alerts, "sop/alerts", self.on_alerts, LATCHED_HISTORY)
-        HealthPublisher(self, [self.pictures, *self.eyes.values()], self.report)
+        HealthPublisher(self, [self.pictures, *self.perception.values()], self.report)
         self.get_logger().info(
             f"follows procedure {procedure.name} by {known.cycles} clean cycles; encoder "
             f"{model.name!r} on {model.device}"
@@ -110,19 +112,19 @@ class SopFollowerNode(KitNode):
         latent = self.latents.encode(picture[None])[0]
         with self.lock:
             events = self.follower.look(latent, stamp_ns(message.header.stamp))
-            outlook = self.follower.outlook
+            forecast = self.follower.forecast
             self.learn()  # an answer may have come while its cycle still ran
         self.tell(events, message.header.frame_id)
-        if outlook is not None and self.active:
-            found = Outlook(header=message.header, next_step=outlook.next_step)
-            found.probability, found.risk = float(outlook.probability), float(outlook.risk)
-            found.warning = outlook.risk > self.known.risk_threshold
-            self.outlook.publish(found)
+        if forecast is not None and self.active:
+            found = StepForecast(header=message.header, next_step=forecast.next_step)
+            found.probability, found.risk = float(forecast.probability), float(forecast.risk)
+            found.warning = forecast.risk > self.known.risk_threshold
+            self.forecast.publish(found)
 
     def see(self, message: Any, topic: str, read: Callable[[Any, int], Sighting]) -> None:
         """What one of the eyes saw."""
-        if topic in self.eyes:
-            self.eyes[topic].tick(message.header.stamp)
+        if topic in self.perception:
+            self.perception[topic].tick(message.header.stamp)
         if not self.active or not self.width:
             return
         sighting = read(message, self.width)

@@ -15,7 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
-from vjepa_interfaces.msg import Alerts, Outlook, SopEvent, SopState
+from vjepa_interfaces.msg import Alerts, SopEvent, SopState, StepForecast
 
 from sop_monitor_pkg.core.alarms import annunciation, overlay
 from sop_monitor_pkg.core.alarms.book import AlarmBook, Change
@@ -112,9 +112,11 @@ class SopMonitorNode(KitNode):
             if drawn is not None:
                 self.overlay.publish(drawn)
 
-    def on_outlook(self, message: Outlook) -> None:
+    def on_forecast(self, message: StepForecast) -> None:
         m = message
-        self.beside.outlook = Expected(m.next_step, m.probability, m.risk, m.warning, self.now_ns())
+        self.beside.forecast = Expected(
+            m.next_step, m.probability, m.risk, m.warning, self.now_ns()
+        )
 
     def draw(self, picture: np.ndarray) -> np.ndarray:
         """Step and alarms on a picture."""
@@ -201,7 +203,7 @@ class SopMonitorNode(KitNode):
             clips.begin_anew()
         self.beside = Beside(usual_s, clips)
         self.moments = Moments(clips, self.get_logger().warning)
-        self.create_subscription(Outlook, "sop/outlook", self.on_outlook, SENSOR)
+        self.create_subscription(StepForecast, "sop/step_forecast", self.on_forecast, SENSOR)
         self.page = Page(self, journal)
         self.get_logger().info(self.page.invitation)
 

@@ -35,7 +35,7 @@ class CycleTimes:
 
 
 class Expected(NamedTuple):
-    """What seemed to come next at `at_ns`; the others as in an `Outlook` message."""
+    """What seemed to come next at `at_ns`; the others as in an `StepForecast` message."""
 
     next_step: str
     probability: float
@@ -51,12 +51,12 @@ class Beside:
     Attributes:
         usual_s: between which times [s] each step lasts in normal work.
         clips: of alarms and steps.
-        outlook: the newest.
+        forecast: the newest.
     """
 
     usual_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     clips: ClipFolder | None = None
-    outlook: Expected | None = None
+    forecast: Expected | None = None
 
 
 def board(
@@ -92,7 +92,7 @@ def board(
         ],
         "step_s": state.step_s,
         "probability": state.probability,
-        "outlook": _outlook(procedure, beside, now_ns),
+        "forecast": _forecast(procedure, beside, now_ns),
         "alarms": [
             {
                 "number": alarm.number,
@@ -127,16 +127,16 @@ def _title(procedure: Procedure, step: str) -> str:
     return procedure.by_name[step].title if step in procedure.by_name else step
 
 
-def _outlook(procedure: Procedure, beside: Beside, now_ns: int) -> dict[str, Any] | None:
+def _forecast(procedure: Procedure, beside: Beside, now_ns: int) -> dict[str, Any] | None:
     """What seems to come next; None: nobody says, or not lately."""
-    outlook = beside.outlook
-    if outlook is None or now_ns - outlook.at_ns > _OUTLOOK_S * 1e9:
+    forecast = beside.forecast
+    if forecast is None or now_ns - forecast.at_ns > _OUTLOOK_S * 1e9:
         return None
-    if outlook.next_step not in procedure.by_name:
+    if forecast.next_step not in procedure.by_name:
         return None
     return {
-        "title": procedure.by_name[outlook.next_step].title,
-        "probability": outlook.probability,
-        "risk": outlook.risk,
-        "warning": outlook.warning,
+        "title": procedure.by_name[forecast.next_step].title,
+        "probability": forecast.probability,
+        "risk": forecast.risk,
+        "warning": forecast.warning,
     }

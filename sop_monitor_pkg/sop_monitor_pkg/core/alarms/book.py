@@ -1,6 +1,6 @@
-"""The alarms: suspicions and answers in, journalled changes out.
+"""The alarms: anomalies and answers in, journalled changes out.
 
-A suspicion becomes an alarm when it has lasted for the on-delay. Suspicions with one root cause
+An anomaly becomes an alarm when it has lasted for the on-delay. Anomalies with one root cause
 make one alarm: what is seen within the cause window of an open alarm of the same cycle is a
 consequence of it, and so is, until the cycle ends, a part that lies wrong after a mistake of the
 order. What lies around and was seen when nothing was left to do is of the next cycle, if it is
@@ -94,21 +94,21 @@ class AlarmBook:
 
     # What is seen.
 
-    def suspect(self, suspicion: AnomalyEvent, now_ns: int) -> None:
-        """Takes a suspicion: begun, still there (may be said again and again), or over."""
-        kind, step = suspicion.kind, suspicion.step
-        seen = fault(kind, step, suspicion.reason)
+    def observe(self, anomaly: AnomalyEvent, now_ns: int) -> None:
+        """Takes an anomaly: begun, still there (may be said again and again), or over."""
+        kind, step = anomaly.kind, anomaly.step
+        seen = fault(kind, step, anomaly.reason)
         with self._lock:
-            if not suspicion.active:
+            if not anomaly.active:
                 self._over(kind, step, now_ns)
             elif self.table.covered(kind, step, by=self.table.out_of_service):
-                self._suppress(seen, suspicion, now_ns)
+                self._suppress(seen, anomaly, now_ns)
             elif (number := self._sources.get(seen) or self._ending_alarm(seen)) is not None:
                 self._sources[seen] = number
                 self._still_there(number, now_ns)
             elif seen not in self.table.dismissed:
-                since_ns, before = self._waiting.get(seen, (now_ns, suspicion))
-                surer = suspicion if suspicion.score >= before.score else before
+                since_ns, before = self._waiting.get(seen, (now_ns, anomaly))
+                surer = anomaly if anomaly.score >= before.score else before
                 self._waiting[seen] = since_ns, replace(surer, stamp_ns=before.stamp_ns)
             self.tick(now_ns)
 
@@ -138,14 +138,14 @@ class AlarmBook:
         with self._lock:
             on_ns = round(self._rules.on_delay_s * SECOND_NS)
             due = [
-                (seen, suspicion)
-                for seen, (since_ns, suspicion) in self._waiting.items()
-                if suspicion.kind in _FACTS or now_ns - since_ns >= on_ns
+                (seen, anomaly)
+                for seen, (since_ns, anomaly) in self._waiting.items()
+                if anomaly.kind in _FACTS or now_ns - since_ns >= on_ns
             ]
             # Quality first: what is found together is about the bad piece.
-            for seen, suspicion in sorted(due, key=lambda item: not item[1].kind.is_quality):
+            for seen, anomaly in sorted(due, key=lambda item: not item[1].kind.is_quality):
                 del self._waiting[seen]
-                self._sources[seen] = self._alarm(suspicion, now_ns)
+                self._sources[seen] = self._alarm(anomaly, now_ns)
             off_ns = round(self._rules.off_delay_s * SECOND_NS)
             for number, since_ns in list(self._ending.items()):
                 if now_ns - since_ns >= off_ns:
@@ -219,8 +219,8 @@ class AlarmBook:
                 raise AlarmError(f"{condition} is out of service already")
             body = {"condition": self._known(condition), "by": _named(by), "comment": comment}
             self._write("out_of_service", body, now_ns)
-            for seen, (_, suspicion) in list(self._waiting.items()):
-                if condition in conditions(suspicion.kind, suspicion.step):
+            for seen, (_, anomaly) in list(self._waiting.items()):
+                if condition in conditions(anomaly.kind, anomaly.step):
                     del self._waiting[seen]
 
     def return_to_service(self, condition: str, by: str, now_ns: int) -> None:
@@ -250,49 +250,49 @@ class AlarmBook:
 
     # One alarm per root cause.
 
-    def _alarm(self, suspicion: AnomalyEvent, now_ns: int) -> int:
+    def _alarm(self, anomaly: AnomalyEvent, now_ns: int) -> int:
         """Raises an alarm, or adds to the one of the same root cause; returns its number."""
-        cause = self._cause(suspicion, now_ns)
-        kind, step = suspicion.kind, suspicion.step
+        cause = self._cause(anomaly, now_ns)
+        kind, step = anomaly.kind, anomaly.step
         about = {
             "kind": str(kind),
             "step": step,
             "priority": int(self._procedure.priority(kind)),
-            "score": float(suspicion.score),
-            "reason": suspicion.reason,
+            "score": float(anomaly.score),
+            "reason": anomaly.reason,
         }
         if cause is None:
             number = self.table.raised + 1
-            body = {"alarm": number, "cycle": self.table.cycle + 1, "seen_ns": suspicion.stamp_ns}
+            body = {"alarm": number, "cycle": self.table.cycle + 1, "seen_ns": anomaly.stamp_ns}
             self._write("raised", {**body, **about}, now_ns)
             self._evidence_ns[number] = now_ns
             return number
         number = cause.number
         self._still_there(number, now_ns)
-        if cause.fault == fault(kind, step, suspicion.reason):
+        if cause.fault == fault(kind, step, anomaly.reason):
             if not cause.active:
                 body = {"alarm": number, "cycle": self.table.cycle + 1}
                 self._write("returned", body, now_ns)
-        elif _takes_over(suspicion, cause):
+        elif _takes_over(anomaly, cause):
             self._write("reclassified", {"alarm": number, **about}, now_ns)
         else:
-            text = suspicion.reason or " in ".join(filter(None, (str(kind), step)))
+            text = anomaly.reason or " in ".join(filter(None, (str(kind), step)))
             if text not in cause.consequences:
-                score = suspicion.score if kind is cause.kind else cause.score
+                score = anomaly.score if kind is cause.kind else cause.score
                 body = {"alarm": number, "text": text, "score": float(score)}
                 self._write("evidence", body, now_ns)
         return number
 
-    def _cause(self, suspicion: AnomalyEvent, now_ns: int) -> Alarm | None:
-        """The open alarm of this cycle that the suspicion belongs to, or one that came early."""
+    def _cause(self, anomaly: AnomalyEvent, now_ns: int) -> Alarm | None:
+        """The open alarm of this cycle that the anomaly belongs to, or one that came early."""
         window_ns = round(self._rules.cause_window_s * SECOND_NS)
-        kind, step = suspicion.kind, suspicion.step
+        kind, step = anomaly.kind, anomaly.step
         shelved = self.table.covered(kind, step, by=self.table.shelves)
         related = []
         for alarm in self.table.alarms.values():
             recent = now_ns - self._evidence_ns.get(alarm.number, alarm.raised_ns) <= window_ns
             of_this = alarm.cycle == self.table.cycle + 1
-            same = alarm.fault == fault(kind, step, suspicion.reason)
+            same = alarm.fault == fault(kind, step, anomaly.reason)
             if same and (of_this or recent and self._came_early(alarm)):
                 return alarm
             if not of_this:
@@ -301,12 +301,12 @@ class AlarmBook:
                 # Two kinds of bad are two causes, if both are sure; the same kind in two steps is
                 # the same piece.
                 joins = alarm.kind is kind and alarm.active
-                joins |= recent and (_unsure(alarm) or _unsure(suspicion))
+                joins |= recent and (_unsure(alarm) or _unsure(anomaly))
             else:
                 joins = recent or kind is Kind.DROPPED_PART and alarm.kind.is_of_order
             # Neither may a consequence hide on a shelf, nor an alarm be taken there by its cause.
             hides = self.table.state(alarm).is_quiet
-            hides |= shelved and _takes_over(suspicion, alarm)
+            hides |= shelved and _takes_over(anomaly, alarm)
             if joins and not hides:
                 related.append(alarm)
         return max(
@@ -347,12 +347,12 @@ class AlarmBook:
         self._ending.pop(number, None)
         self._evidence_ns[number] = now_ns
 
-    def _suppress(self, seen: Fault, suspicion: AnomalyEvent, now_ns: int) -> None:
+    def _suppress(self, seen: Fault, anomaly: AnomalyEvent, now_ns: int) -> None:
         self._waiting.pop(seen, None)
         if seen not in self._suppressed:
             self._suppressed.add(seen)
-            kind, step = str(suspicion.kind), suspicion.step
-            body = {"kind": kind, "step": step, "reason": suspicion.reason}
+            kind, step = str(anomaly.kind), anomaly.step
+            body = {"kind": kind, "step": step, "reason": anomaly.reason}
             self._write("suppressed", body, now_ns)
 
     # Helpers.
@@ -377,13 +377,13 @@ class AlarmBook:
         raise AlarmError(f"{condition!r} is no condition: write KIND or KIND@STEP")
 
 
-def _takes_over(suspicion: AnomalyEvent, alarm: Alarm) -> bool:
-    """Whether the suspicion is what the alarm comes from, and not the other way round."""
-    if alarm.kind is Kind.DROPPED_PART and suspicion.kind.is_of_order:
+def _takes_over(anomaly: AnomalyEvent, alarm: Alarm) -> bool:
+    """Whether the anomaly is what the alarm comes from, and not the other way round."""
+    if alarm.kind is Kind.DROPPED_PART and anomaly.kind.is_of_order:
         # A part lies where it never does after a mistake that takes longer to tell.
-        return suspicion.stamp_ns < alarm.seen_ns
-    surer = _unsure(alarm) and _is_sure(suspicion)
-    return surer or suspicion.kind.explains > alarm.kind.explains
+        return anomaly.stamp_ns < alarm.seen_ns
+    surer = _unsure(alarm) and _is_sure(anomaly)
+    return surer or anomaly.kind.explains > alarm.kind.explains
 
 
 def _unsure(what: Alarm | AnomalyEvent) -> bool:
@@ -391,9 +391,9 @@ def _unsure(what: Alarm | AnomalyEvent) -> bool:
     return what.kind.is_quality and what.kind not in _FACTS and what.score < _SURE
 
 
-def _is_sure(suspicion: AnomalyEvent) -> bool:
+def _is_sure(anomaly: AnomalyEvent) -> bool:
     """Whether the piece is bad beyond doubt."""
-    return suspicion.kind.is_quality and not _unsure(suspicion)
+    return anomaly.kind.is_quality and not _unsure(anomaly)
 
 
 def _named(by: str) -> str:

@@ -29,7 +29,7 @@ class PlaceFaults:
         """Of things out of place one of each kind, the first.
 
         Args:
-            done: the steps begun so far, the last of which runs. risk: see `Outlook`.
+            done: the steps begun so far, the last of which runs. risk: see `StepForecast`.
         """
         found: dict[Kind, Score] = {}
         for item in items:

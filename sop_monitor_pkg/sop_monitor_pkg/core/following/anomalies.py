@@ -1,4 +1,4 @@
-"""From scores to suspicions: what is beyond the threshold has begun, is still there, or is over."""
+"""From scores to anomalies: what is beyond the threshold has begun, is still there, or is over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AnomalyWatch:
         self._there: dict[_Fault, tuple[Score, float]] = {}  # and when it was beyond last
 
     def take(self, normal: NormalModel, seen: CycleScores, time_s: float) -> Iterator[Event]:
-        """The events of what was seen, a suspicion for every score beyond the threshold, and one
+        """The events of what was seen, an anomaly for every score beyond the threshold, and one
         that is over for each that was looked for and has not been there for LASTS_S."""
         stamp_ns = round(time_s * SECOND_NS)
         for event in seen.events:

@@ -63,7 +63,7 @@ class CycleFollower:
         self._evidence = Evidence(procedure, normal)
         self._points: deque[np.ndarray] = deque(maxlen=normal.anticipator.length)
         self._chances: deque[np.ndarray] = deque(maxlen=_CHANCES)
-        self._risk = 0.0  # see Outlook
+        self._risk = 0.0  # see StepForecast
         self._strange: deque[float] = deque(maxlen=max(1, round(normal.rate_hz)))
         self._faults = PlaceFaults(procedure, normal.places.classes)
         self._surfaces, self._labels = SurfaceWatch(), LabelWatch(procedure)
@@ -236,7 +236,7 @@ class CycleFollower:
         for step, p in belief.begun.items():  # what has begun is no longer to be guessed
             chances[step] = max(chances[step], p)
         best = int(chances.argmax())
-        seen.outlook = StepForecast(self._steps[best], min(1.0, float(chances[best])), self._risk)
+        seen.forecast = StepForecast(self._steps[best], min(1.0, float(chances[best])), self._risk)
 
     def _score_novelty(
         self, state: int, point: np.ndarray, time_s: float, seen: CycleScores

@@ -39,7 +39,7 @@ class LiveFollower:
         self._procedure, self._normal = procedure, normal
         self._last_ns: int | None = None
         self._answers = Answers()
-        self.outlook: StepForecast | None = None
+        self.forecast: StepForecast | None = None
         """What the last picture lets expect; None before the first step and in the last."""
         self._restart(0)
 
@@ -88,7 +88,7 @@ class LiveFollower:
     def _follow(self, follower: CycleFollower) -> None:
         """From now on this is the follower that counts."""
         self._now = follower
-        self._suspicions = AnomalyWatch()
+        self._anomalies = AnomalyWatch()
         self._extremes = ExtremesWatch(self._procedure)
 
     def _take(self, time_s: float, what: np.ndarray | Sighting) -> list[Event]:
@@ -100,7 +100,7 @@ class LiveFollower:
         seen = self._now.take(what, time_s)
         if isinstance(what, Sighting):
             return self._stamped(seen, time_s)
-        self.outlook = seen.outlook
+        self.forecast = seen.forecast
         steps = self._now.told
         for count in range(max(told, 1), len(steps)):
             (name, begin_s), done = steps[count], [step for step, _ in steps[:count]]
@@ -155,7 +155,7 @@ class LiveFollower:
         """Events of a follower, whose stamps count from the start, with stamps of the camera."""
         self._extremes.take(seen)
         found: list[Event] = []
-        for event in self._suspicions.take(self._normal, seen, time_s):
+        for event in self._anomalies.take(self._normal, seen, time_s):
             found.append(replace(event, stamp_ns=event.stamp_ns + self._start_ns))
         return found
 

@@ -57,7 +57,7 @@ class Monitor:
 
     Args:
         procedure: what is to be done.
-        book: where suspicions go.
+        book: where anomalies go.
         mid_cycle: a cycle may be running already, as after a restart. It is when the first step
             that is told cannot be its first, or something ends without a beginning.
     """
@@ -90,7 +90,7 @@ class Monitor:
                 case AnomalyEvent():
                     if event.kind is Kind.UNKNOWN_ACTION:
                         self._unknown = event.active
-                    self._book.suspect(event, now_ns)
+                    self._book.observe(event, now_ns)
                 case StepBegun():
                     self._begin(event, now_ns)
                 case StepEnded():
@@ -103,7 +103,7 @@ class Monitor:
     def tick(self, now_ns: int) -> None:
         """Lets time pass; call it several times a second."""
         with self._lock:
-            self._suspect(self._watch.tick(self._cycle, now_ns), now_ns)
+            self._observe(self._watch.tick(self._cycle, now_ns), now_ns)
             self._book.tick(now_ns)
 
     def state(self, now_ns: int) -> MonitorState:
@@ -134,7 +134,7 @@ class Monitor:
         if running is not None and running.step != event.step:
             self._end(StepEnded(running.step, event.stamp_ns), now_ns)
         if self._cycle.begin(event.step, event.stamp_ns):
-            self._suspect(self._watch.step_begun(self._cycle, event.stamp_ns), now_ns)
+            self._observe(self._watch.step_begun(self._cycle, event.stamp_ns), now_ns)
 
     def _open(self, step: str, now_ns: int) -> None:
         """The first step that is told of a cycle."""
@@ -152,14 +152,14 @@ class Monitor:
         if running is None or running.step != event.step:
             return  # the next one has begun, and has ended it
         self._cycle.end(event.stamp_ns)
-        self._suspect(self._watch.step_ended(running, event.stamp_ns), now_ns)
+        self._observe(self._watch.step_ended(running, event.stamp_ns), now_ns)
 
     def _finish(self, event: CycleEnded, now_ns: int) -> None:
         if not self._cycle.spans and self._partly is False:
             return
         self._cycle.end(event.stamp_ns)
         if self._cycle.spans:
-            self._suspect(self._watch.cycle_ended(self._cycle, event.stamp_ns), now_ns)
+            self._observe(self._watch.cycle_ended(self._cycle, event.stamp_ns), now_ns)
         partly = {"partly": True} if self._partly is not False else {}
         record = {**self._cycle.record(), **partly}
         self._book.end_cycle(now_ns, record, self._complete_ns())
@@ -178,6 +178,6 @@ class Monitor:
             self._book.end_cycle(now_ns, {**self._cycle.record(), "partly": True})
         self._cycle, self._partly = Cycle(), None
 
-    def _suspect(self, suspicions: list[AnomalyEvent], now_ns: int) -> None:
-        for suspicion in suspicions:
-            self._book.suspect(suspicion, now_ns)
+    def _observe(self, anomalies: list[AnomalyEvent], now_ns: int) -> None:
+        for anomaly in anomalies:
+            self._book.observe(anomaly, now_ns)

@@ -32,10 +32,10 @@ class StepForecast:
 
 @dataclass
 class CycleScores:
-    """What one latent or sighting brought: events of the order, scores, and the outlook; `looked`:
+    """What one latent or sighting brought: events of the order, scores, and the forecast; `looked`:
     names of the scores that it can say something about, above 0 or not."""
 
     events: list[Event] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     looked: set[str] = field(default_factory=set)
-    outlook: StepForecast | None = None
+    forecast: StepForecast | None = None

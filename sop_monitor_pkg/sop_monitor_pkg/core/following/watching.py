@@ -70,17 +70,17 @@ def judge(
         try:
             book = AlarmBook(procedure, journal, changes.append, rules)
             monitor = Monitor(procedure, book)
-            suspicions = AnomalyWatch()
+            anomalies = AnomalyWatch()
             time_s, now_ns, warned = 0.0, 0, False
             for time_s, found in seen:
-                outlook = found.outlook
-                if outlook is not None:
-                    risky = outlook.risk > normal.risk_threshold
+                forecast = found.forecast
+                if forecast is not None:
+                    risky = forecast.risk > normal.risk_threshold
                     if risky and not warned:
-                        yield WarningLine(time_s, outlook.next_step, outlook.risk)
+                        yield WarningLine(time_s, forecast.next_step, forecast.risk)
                     warned = risky
                 now_ns = round(time_s * SECOND_NS)
-                for event in suspicions.take(normal, found, time_s):
+                for event in anomalies.take(normal, found, time_s):
                     monitor.take(event, now_ns)
                     if isinstance(event, StepBegun):
                         begin_s = event.stamp_ns / SECOND_NS

@@ -21,8 +21,8 @@ class ExtremesWatch:
 
     def take(self, seen: CycleScores) -> None:
         """What one latent or sighting brought."""
-        if seen.outlook is not None:
-            self._risk = max(self._risk, seen.outlook.risk)
+        if seen.forecast is not None:
+            self._risk = max(self._risk, seen.forecast.risk)
         for score in seen.scores:
             index = SCORES.index(score.name)
             self._maxima[index] = max(self._maxima[index], score.value)

@@ -42,7 +42,7 @@ function showWork(board) {
   }
   find("now").textContent = now;
   showTempo(running, board.step_s);
-  showOutlook(board.outlook);
+  showForecast(board.forecast);
   find("steps").replaceChildren(...board.steps.map((step) => {
     const classes = [];
     if (step.times) classes.push("done");
@@ -70,15 +70,15 @@ function showTempo(running, seconds) {
   bar.setAttribute("aria-label", `${seconds.toFixed(0)} s, normal is ${low} to ${high} s`);
 }
 
-function showOutlook(outlook) {
-  const line = find("outlook");
-  line.hidden = !outlook;
-  if (!outlook) return;
-  const sure = `${Math.round(100 * outlook.probability)} %`;
-  line.textContent = outlook.warning
-    ? `Careful: “${outlook.title}” seems to come next (${sure}), too early`
-    : `Next: ${outlook.title} (${sure})`;
-  line.className = outlook.warning ? "warning" : "";
+function showForecast(forecast) {
+  const line = find("forecast");
+  line.hidden = !forecast;
+  if (!forecast) return;
+  const sure = `${Math.round(100 * forecast.probability)} %`;
+  line.textContent = forecast.warning
+    ? `Careful: “${forecast.title}” seems to come next (${sure}), too early`
+    : `Next: ${forecast.title} (${sure})`;
+  line.className = forecast.warning ? "warning" : "";
 }
 
 // Clips are kept when an alarm is drawn anew, or they would begin again.
