@@ -74,7 +74,11 @@ def test_too_little_shared_memory_is_a_warning(monkeypatch) -> None:
 
 
 def test_a_package_of_another_version_is_a_warning(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "requirements.txt").write_text("pytest==0.0.1\nno_such_package==1.0\n# x==1\n")
+    for folder in ("requirements", ".venv"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / ".venv/.groups").write_text("base\n")
+    pins = "pytest==0.0.1\nno_such_package==1.0\n# x==1\n"
+    (tmp_path / "requirements/base.in").write_text(pins)
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     status, finding, _ = doctor.packages()
     assert status == "warn"

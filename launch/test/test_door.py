@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -29,6 +30,21 @@ def test_second_setup_does_nothing_and_takes_seconds(tmp_path: Path) -> None:
     result = run("setup", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("ready:") and time.monotonic() - began < 10.0
+
+
+def test_setup_refuses_a_group_that_it_does_not_know(tmp_path: Path) -> None:
+    result = run("setup", "--only", "coffee", cwd=tmp_path)
+    assert result.returncode == 1 and "--only monitor" in result.stderr
+
+
+def test_the_lock_holds_every_version_that_the_groups_pin() -> None:
+    folder = RUN.parent / "requirements"
+    locked = set(re.findall(r"^([\w.-]+==\S+)", (folder / "lock.txt").read_text(), re.M))
+    names = {pin.lower().replace("_", "-") for pin in locked}
+    for group in folder.glob("*.in"):
+        for pin in re.findall(r"^([\w.\[\]-]+==\S+)", group.read_text(), re.M):
+            plain = re.sub(r"\[.*?\]", "", pin).lower().replace("_", "-").replace("l.y", "l-y")
+            assert plain in names, f"{pin} of {group.name}: see CONTRIBUTING on how to lock"
 
 
 def test_unknown_command_is_refused_with_the_known_ones(tmp_path: Path) -> None:
@@ -71,8 +87,8 @@ def test_up_finds_the_launch_files_by_name(tmp_path: Path, file: str) -> None:
 def test_a_disk_without_room_is_told_before_anything_is_made(tmp_path: Path) -> None:
     clone, tools = tmp_path / "clone", tmp_path / "tools"
     (clone / "ros2_ws/src").mkdir(parents=True)
-    for name in ("run", "requirements.txt", "constraints.txt"):
-        shutil.copy(RUN.parent / name, clone)
+    shutil.copy(RUN, clone)
+    shutil.copytree(RUN.parent / "requirements", clone / "requirements")
     tools.mkdir()
     (tools / "df").write_text("#!/bin/sh\necho head\necho disk 9999999 7000000 2999999 70% /\n")
     (tools / "df").chmod(0o755)

@@ -7,6 +7,7 @@ import typer
 from benchmarks import (
     calibration,
     defects,
+    golden,
     live,
     model_speed,
     order,
@@ -48,6 +49,7 @@ benchmarks.command("model")(model_speed.main)
 benchmarks.command("planner")(planner.main)
 benchmarks.command("sop")(sop.main)
 benchmarks.command("live")(live.main)
+benchmarks.command("golden")(golden.main)
 
 if __name__ == "__main__":
     app()

@@ -195,7 +195,7 @@ def weights() -> tuple[str, ...]:
 
 def packages() -> tuple[str, ...]:
     pinned, wrong = 0, []
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
+    for line in _pins(ROOT):
         pin = re.match(r"([\w.-]+)(?:\[.*\])?==([\w.]+)", line)
         if pin is None or (line.startswith("ros-") and "ROS_DISTRO" in os.environ):
             continue
@@ -208,7 +208,14 @@ def packages() -> tuple[str, ...]:
             wrong.append(f"{pin[1]} is {version}, pinned is {pin[2]}")
     if wrong:
         return "warn", "; ".join(wrong), "rm .venv/.stamp; ./run setup"
-    return "ok", f"all {pinned} as pinned in requirements.txt"
+    return "ok", f"all {pinned} as pinned in requirements/"
+
+
+def _pins(root: Path) -> list[str]:
+    """Lines of the groups of packages that `./run` installed here."""
+    groups = (root / ".venv" / ".groups").read_text().split()
+    files = [root / "requirements" / f"{group}.in" for group in groups]
+    return [line for file in files for line in file.read_text().splitlines()]
 
 
 def memory() -> tuple[str, ...]:
