@@ -18,6 +18,7 @@ from vjepa_bringup.commands import collect
 from vjepa_sim.core.physics import PandaPhysics
 from vjepa_world_model.data.episode_writing import finish, write_shard
 from vjepa_world_model.data.episodes import Episode, EpisodeError, EpisodeFolder
+from vjepa_world_model.training.frames import FrameStore
 
 PEER = Path(environment.__file__).with_name("peer.py")
 FRAMES = (4, 5, 3)  # of the recorded episodes
@@ -157,6 +158,7 @@ def test_lerobot_computes_the_statistics_that_are_stored(exchange, whose):
 
 def test_lerobot_edits_the_folder_with_its_own_tools(exchange):
     edited = exchange.report["tools"]
+    assert edited["last"] == [FRAMES[2], 2], "one episode alone"
     assert edited["fewer"] == [2, sum(FRAMES[1:])]
     assert edited["joined"] == [5, sum(FRAMES) + sum(FRAMES[1:])]
     assert np.allclose(edited["last_state"], exchange.episodes[-1].states[-1])
@@ -191,6 +193,20 @@ def test_a_folder_that_lerobot_edited_is_read(exchange):
             assert np.array_equal(episode.states, original.states)
             difference = episode.images["camera"].astype(int) - original.images["camera"]
             assert np.abs(difference).mean() < 3.5
+
+
+def test_a_folder_that_lerobot_went_on_with_is_read(exchange):
+    *recorded, added = EpisodeFolder.open(exchange.theirs / "longer").read(["camera"])
+    assert [e.task for e in recorded] == [e.task for e in exchange.episodes]
+    assert (added.index, added.task, added.states.shape) == (3, "wave", (3, 7))
+    levels = added.images["camera"].mean(axis=(1, 2, 3))
+    assert np.allclose(levels, [0, 60, 120], atol=3)
+
+
+def test_training_reads_the_frames_of_a_folder_that_lerobot_wrote(exchange):
+    store = FrameStore.open(exchange.theirs / "video", 16)
+    assert store.cameras == ["front", "wrist"] and store.frames.shape == (2, 3, 4, 16, 16, 3)
+    assert np.array_equal(store.states[0], exchange.written["observation.state"][:4])
 
 
 def test_joints_are_refused_where_poses_are_needed(exchange):

@@ -1,12 +1,13 @@
 """Run by lerobot's own Python: `peer.py OURS THEIRS REPORT`.
 
-Opens the folder OURS with lerobot, writes the folders THEIRS/video and THEIRS/joints with it, and
-leaves in the folder REPORT what was seen and written (`ours.npz`, `theirs.npz`, `report.json`).
+Opens the folder OURS with lerobot, writes folders of its own under THEIRS, and leaves in the
+folder REPORT what was seen and written (`ours.npz`, `theirs.npz`, `report.json`).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from lerobot.datasets.compute_stats import aggregate_stats, compute_episode_stats
 from lerobot.datasets.dataset_tools import delete_episodes, merge_datasets
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from PIL import Image
 
 FPS = 10
 POSE = ["x", "y", "z", "roll", "pitch", "yaw", "closedness"]
@@ -49,8 +51,7 @@ def read(folder: Path, values: Path) -> dict:
     tensors = [key for key, value in batches[0].items() if isinstance(value, torch.Tensor)]
     arrays = {key: torch.cat([batch[key] for batch in batches]).numpy() for key in tensors}
     arrays[camera] = np.round(arrays[camera] * 255).astype(np.uint8)
-    stats = data.meta.stats
-    recomputed, stored = statistics(data, folder)
+    recomputed, episode, stored = statistics(folder)
     np.savez(values, **arrays)
     return {
         "tasks": [task for batch in batches for task in batch["task"]],
@@ -59,44 +60,40 @@ def read(folder: Path, values: Path) -> dict:
         "cameras": data.meta.camera_keys,
         "episodes": data.num_episodes,
         "frames": data.num_frames,
-        "stats": plain(stats),
+        "stats": plain(data.meta.stats),
         "recomputed": plain(recomputed),
-        "episode_recomputed": plain(stored["recomputed"]),
-        "episode_stored": plain(stored["stored"]),
+        "episode_recomputed": plain(episode),
+        "episode_stored": plain(stored),
     }
 
 
-def statistics(data: LeRobotDataset, folder: Path) -> tuple[dict, dict]:
-    """Of numbers and pictures, worked out by lerobot: of the data set, and of episode 1."""
-    plain_data = LeRobotDataset("local/ours", root=folder, video_backend="pyav")
-    features = plain_data.meta.features
+def statistics(folder: Path) -> tuple[dict, dict, dict]:
+    """By lerobot of the data set and of episode 1, from what it decoded; of episode 1 as stored."""
+    data = LeRobotDataset("local/ours", root=folder, video_backend="pyav")
+    features = data.meta.features
     episodes = []
     pictures = folder.parent / "pictures"
-    for row in plain_data.meta.episodes:
+    for row in data.meta.episodes:
         indices = range(row["dataset_from_index"], row["dataset_to_index"])
         columns: dict[str, list] = {}
-        for item in (plain_data[i] for i in indices):
+        for item in (data[i] for i in indices):
             for key, feature in features.items():
                 if feature["dtype"] == "video":
                     columns.setdefault(key, []).append(save(item[key], pictures))
                 else:
                     columns.setdefault(key, []).append(item[key].numpy())
-        columns = {
-            key: values if isinstance(values[0], str) else np.stack(values)
-            for key, values in columns.items()
-        }
-        episodes.append(compute_episode_stats(columns, features))
+        stacked = {k: v if isinstance(v[0], str) else np.stack(v) for k, v in columns.items()}
+        episodes.append(compute_episode_stats(stacked, features))
     rows = pq.read_table(sorted((folder / "meta/episodes").glob("*/*.parquet"))[0]).to_pylist()
     stored = {
         key: {name: np.array(rows[1][f"stats/{key}/{name}"]) for name in episodes[1][key]}
         for key in episodes[1]
     }
-    return aggregate_stats(episodes), {"recomputed": episodes[1], "stored": stored}
+    return aggregate_stats(episodes), episodes[1], stored
 
 
 def save(picture: torch.Tensor, folder: Path) -> str:
-    from PIL import Image
-
+    """lerobot takes the statistics of pictures from files."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{len(list(folder.iterdir())):06d}.png"
     pixels = (picture.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
@@ -105,14 +102,34 @@ def save(picture: torch.Tensor, folder: Path) -> str:
 
 
 def edit(ours: Path, folder: Path) -> dict:
-    """lerobot's own tools work on the folder: without episode 0, and joined with itself."""
+    """lerobot's own tools work on the folder: one episode less, joined with that, and one more."""
     data = LeRobotDataset("local/ours", root=ours, video_backend="pyav")
+    last = LeRobotDataset("local/ours", root=ours, video_backend="pyav", episodes=[2])
     fewer = delete_episodes(data, [0], output_dir=folder / "fewer", repo_id="local/fewer")
     joined = merge_datasets([data, fewer], output_repo_id="local/all", output_dir=folder / "joined")
+    shutil.copytree(ours, folder / "longer")
+    longer = LeRobotDataset.resume("local/ours", root=folder / "longer")
+    for frame in range(3):
+        longer.add_frame({**blank(longer.features, 60 * frame), "task": "wave"})
+    longer.save_episode()
+    longer.finalize()
     return {
+        "last": [len(last), int(last[0]["episode_index"])],
         "fewer": [fewer.num_episodes, fewer.num_frames],
         "joined": [joined.num_episodes, joined.num_frames],
         "last_state": joined[joined.num_frames - 1]["observation.state"].tolist(),
+    }
+
+
+def blank(features: dict, level: int) -> dict:
+    """A frame of zeros, whose pictures are evenly grey."""
+    counters = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+    return {
+        key: np.full(feature["shape"], level, dtype=np.uint8)
+        if feature["dtype"] == "video"
+        else np.zeros(feature["shape"], dtype=feature["dtype"])
+        for key, feature in features.items()
+        if key not in counters
     }
 
 
@@ -159,7 +176,7 @@ def write(folder: Path, values: Path) -> None:
                 }
             )
         data.save_episode()
-    finalize(data)
+    data.finalize()
     np.savez(values, **{key: np.stack(value) for key, value in written.items()})
 
 
@@ -176,11 +193,6 @@ def write_joints(folder: Path) -> None:
         zeros = np.zeros(7, dtype=np.float32)
         data.add_frame({"observation.state": zeros, "action": zeros, "task": "wave"})
     data.save_episode()
-    finalize(data)
-
-
-def finalize(data: LeRobotDataset) -> None:
-    """What is written is complete only after this."""
     data.finalize()
 
 
