@@ -131,7 +131,7 @@ def test_include_inherits_and_sets_arguments(launch_file) -> None:
 
 def test_argument_without_default_is_required(launch_file) -> None:
     path = launch_file('<arg name="goal" description="the picture"/>')
-    with pytest.raises(LaunchError, match="goal: the picture; add goal:=VALUE"):
+    with pytest.raises(LaunchError, match="needs goal:=... \\(the picture\\)"):
         read(path)
 
 

@@ -33,8 +33,26 @@ def parameters(node: NodeCommand) -> dict[str, object]:
     return values
 
 
+GIVEN = {"cell": "panda_sim", "model": "sim_panda"}
+
+
 def by_name(path: Path, **arguments: str) -> dict[str, NodeCommand]:
-    return {node.name: node for node in read(path, arguments)}
+    given = GIVEN | arguments if path == PLANNER else arguments
+    return {node.name: node for node in read(path, given)}
+
+
+def test_the_planner_says_in_one_sentence_what_it_needs() -> None:
+    with pytest.raises(LaunchError) as error:
+        read(PLANNER, {})
+    said = str(error.value)
+    assert "cell:=..." in said and "model:=..." in said and "\n" not in said
+
+
+def test_the_cell_reaches_guard_and_planner() -> None:
+    nodes = by_name(PLANNER, cell="my/cell.yaml")
+    for name in ("command_guard", "mpc", "encoder"):
+        assert parameters(nodes[name])["cell"] == "my/cell.yaml"
+    assert "cell" not in parameters(nodes["predictor"])
 
 
 def test_planner_alone() -> None:
@@ -79,7 +97,8 @@ def test_the_follower_joins_the_monitor() -> None:
 @pytest.mark.parametrize("file", [PLANNER, SIM_PLANNER])
 @pytest.mark.parametrize("composed", ["false", "true"])
 def test_namespace_and_profile_reach_every_node(file: Path, composed: str) -> None:
-    nodes = read(file, {"namespace": "left", "composed": composed}, _without_profile())
+    given = {"namespace": "left", "composed": composed, **GIVEN}
+    nodes = read(file, given, _without_profile())
     assert {node.namespace for node in nodes} == {"/left"}
     profiles = {node.environment["FASTDDS_DEFAULT_PROFILES_FILE"] for node in nodes}
     assert [Path(profile).resolve() for profile in profiles] == [LAUNCH / "config" / "fastdds.xml"]

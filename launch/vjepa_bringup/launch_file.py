@@ -193,10 +193,7 @@ class _File:
         name = element.get("name")
         if name not in self.scope.variables:
             if element.get("default") is None:
-                raise LaunchError(
-                    f"{self.path} needs the argument {name}: {element.get('description', '')}; "
-                    f"add {name}:=VALUE"
-                )
+                raise LaunchError(self.missing())
             self.scope.variables[name] = self.text(element, "default")
         choices = [choice.get("value") for choice in element]
         if choices and self.scope.variables[name] not in choices:
@@ -204,6 +201,16 @@ class _File:
                 f"argument {name} is {self.scope.variables[name]!r}; "
                 f"choose one of {_names(choices)}"
             )
+
+    def missing(self) -> str:
+        """Every argument of this file that is required and not given, in one sentence."""
+        required = [arg for arg in _parse(self.path, {}).iter("arg") if arg.get("default") is None]
+        wanted = [
+            f"{arg.get('name')}:=... ({arg.get('description', '')})"
+            for arg in required
+            if arg.get("name") not in self.scope.variables and arg.get("value") is None
+        ]
+        return f"{self.path.name} needs {' and '.join(wanted)}"
 
     def do_let(self, element: ET.Element) -> None:
         self.scope.variables[element.get("name")] = self.text(element, "value")

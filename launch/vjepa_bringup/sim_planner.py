@@ -22,6 +22,7 @@ from node_kit.convert import msg_to_pose, msg_to_state, pose_to_msg
 from node_kit.qos import COMMAND, SENSOR
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
+from robot_cell import CLOSEDNESS
 from sensor_msgs.msg import Image
 from vjepa_interfaces.action import ReachGoals
 from vjepa_interfaces.msg import EndEffectorState, Latent, PlannerStatus
@@ -131,7 +132,9 @@ class SimPlanner:
     def render_goal(self, state: np.ndarray, appearance_seed: int = -1) -> tuple[Image, np.ndarray]:
         """The picture of the arm at `state` [7], and the state [7] that it really shows."""
         request = RenderGoal.Request(
-            pose=pose_to_msg(state), closedness=float(state[6]), appearance_seed=appearance_seed
+            pose=pose_to_msg(state),
+            closedness=float(state[CLOSEDNESS]),
+            appearance_seed=appearance_seed,
         )
         answer = self._call(self._render, request)
         return answer.image, msg_to_state(answer.state)

@@ -16,6 +16,7 @@ import typer
 from perception_pkg.core.model_folder import write_json
 from rich.console import Console
 from vjepa_bringup.quiet import quiet
+from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig, make_planner
 from vjepa_planner_pkg.core.search.scorer import DirectScorer
 from vjepa_world_model.model.world_model import WorldModel
@@ -39,6 +40,7 @@ from benchmarks.model_work import (
     timed,
 )
 from benchmarks.plain_model import PlainModel
+from benchmarks.recipe import CELL
 
 SIZES = ("sim", *ENCODERS)
 HORIZONS = (1, 2, 4)
@@ -284,7 +286,7 @@ def planner_batches(horizon: int) -> tuple[int, int]:
         sizes.append(len(actions))
         return (actions - 0.02).square().sum(-1).cumsum(1)
 
-    config = PlannerConfig(horizon=horizon, workspace_min_m=[], workspace_max_m=[])
+    config = PlannerConfig(horizon=horizon)
     make_planner(config).plan(cheap, torch.zeros(7), generator=torch.Generator().manual_seed(0))
     return sizes[0], sizes[1]
 
@@ -336,6 +338,7 @@ def plan_time(
     """Whole plans of one action, none longer than `seconds` but the first one on a GPU."""
     samples, iterations = REFERENCE
     config = PlannerConfig(planner=planner, cem_samples=samples, cem_iterations=iterations)
+    config = within(config, CELL)
     search, plans = make_planner(config), []
 
     def run(budget_s: float | None = seconds) -> None:

@@ -135,8 +135,6 @@ def cem_difference(arrays: dict[str, np.ndarray], model: WorldModel) -> Differen
     config = PlannerConfig(
         planner="cem",
         gripper=True,
-        workspace_min_m=[],
-        workspace_max_m=[],
         **{ours: arguments[theirs] for theirs, ours in _CEM.items()},
     )
     chosen = CEMPlanner(config, config).plan(

@@ -25,6 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from vjepa_bringup.quiet import quiet
+from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_world_model.weights.checkpoints import SHIPPED, load_world_model
 
@@ -32,7 +33,7 @@ from benchmarks import contenders, energy_curves
 from benchmarks.contenders import OURS, REFERENCE, TIME_BUDGETS_MS
 from benchmarks.journal import EpisodeLog, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
-from benchmarks.recipe import ReachRecipe
+from benchmarks.recipe import CELL, ReachRecipe
 
 HORIZONS = "1,2,4"
 SOURCES = (vjepa_planner_pkg.core, vjepa_sim.core, vjepa_world_model)
@@ -84,7 +85,7 @@ def evaluate(
     """
     begun = time.monotonic()
     world_model = load_world_model(model, device)
-    config = replace(PlannerConfig(), seed=seed)
+    config = within(PlannerConfig(seed=seed), CELL)
     key = {
         "seed": seed,
         "model": world_model.name,

@@ -15,10 +15,13 @@ from rich.table import Table
 from vjepa_bringup.quiet import quiet
 from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
 from vjepa_planner_pkg.core.mpc.planning import Planning
+from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_planner_pkg.core.search.scorer import DirectScorer
 from vjepa_world_model.model.world_model import WorldModel
 from vjepa_world_model.weights.checkpoints import SHIPPED, CheckpointError, load_world_model
+
+from benchmarks.recipe import CELL
 
 
 def main(
@@ -36,7 +39,7 @@ def main(
     except CheckpointError as error:
         console.print(f"[red]bench planning:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    config = PlannerConfig()
+    config = within(PlannerConfig(), CELL)
     if time_budget_ms is not None:
         config.time_budget_ms = time_budget_ms
     cores = os.cpu_count() or 1

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
+import robot_cell
 import yaml
 from vjepa_planner_pkg.core.calibration.calibration import Calibration
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
+from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 
 WITH_MODEL = ("planner", "random_encoder")
@@ -18,6 +20,8 @@ CALIBRATE = "calibrate"
 WITHOUT, WITH, TRUE = VARIANTS = ("without", "with", "true turn")
 
 Key = tuple[str, int]  # method and index of the episode
+
+CELL = robot_cell.load("panda_sim")  # of the simulated arm, whose workspace plans stay in
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class ReachRecipe:
             for cls in (PlannerConfig, MpcParameters)
         )
         mpc.guard = False
-        return planner, mpc
+        return within(planner, CELL), mpc
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class ArmWithCamera:
     """
 
     patient = {
+        "cell": "panda_sim",
         "stuck_steps": 99,
         "reached_step_m": 0.0,
         "max_steps": 3,

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
+import robot_cell
 from vjepa_planner_pkg.core.guard.config import GuardConfig
 from vjepa_planner_pkg.core.guard.guard import CommandGuard
 from vjepa_planner_pkg.core.guard.io import CommandInput, Decision, Now, Output, StateInput
 
 PLANNER, STRANGER, DRIVER = b"planner", b"stranger", b"driver"
 UPRIGHT = (0.0, 0.0, 0.0, 1.0)
+CELL = robot_cell.load("panda_sim")
+SLOW = {
+    "max_linear_speed_m_s": 0.25,
+    "max_angular_speed_rad_s": 1.0,
+    "max_closedness_rate_1_s": 2.0,
+}
+
+
+def cell_file(folder: Path, **limits: float) -> str:
+    """A file of the simulated Panda's cell with other `limits`, and slow unless they say more."""
+    slow = {"linear_speed_m_s": 0.25, "angular_speed_rad_s": 1.0, "closedness_rate_1_s": 2.0}
+    text = robot_cell.find_cell("panda_sim").read_text()
+    for name, value in {**slow, **limits}.items():
+        text, count = re.subn(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.M)
+        assert count == 1, name
+    file = folder / "cell.yaml"
+    file.write_text(text)
+    return str(file)
+
+
 HOME = (0.5, 0.0, 0.2)
 
 
@@ -16,7 +40,7 @@ class Rig:
     """Inputs are good ones of now, except for what a test overrides."""
 
     def __init__(self, **config):
-        self.config = GuardConfig(**config)
+        self.config = GuardConfig.of(CELL, **{**SLOW, **config})
         self.guard = CommandGuard(self.config)
         self.steady_s = 100.0
         self.ros_ns = 1_700_000_000_000_000_000

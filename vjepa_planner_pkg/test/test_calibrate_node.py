@@ -26,7 +26,7 @@ def start(ros, arm, small_model):
     """Starts the nodes up to an MPC with the given further parameters; returns the MPC."""
 
     def start(**parameters):
-        ros.start(CommandGuardNode, rate_hz=25.0)
+        ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
         ros.start(EncoderNode, model=small_model, device="cpu")
         ros.start(PredictorNode, model=small_model, device="cpu")
         mpc = ros.start(MpcNode, **arm.patient, **parameters)
@@ -94,7 +94,7 @@ def test_a_damaged_calibration_refuses_the_start(ros, tmp_path):
     file = tmp_path / "calibration.json"
     file.write_text(json.dumps({"format": "something else"}))
     with pytest.raises(Exception, match="no calibration of this kind"):
-        ros.start(MpcNode, calibration_file=str(file))
+        ros.start(MpcNode, cell="panda_sim", calibration_file=str(file))
 
 
 def test_what_the_model_does_not_see_is_refused_and_nothing_is_stored(ros, arm, start, tmp_path):

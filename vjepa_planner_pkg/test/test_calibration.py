@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import robot_cell
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,13 +29,15 @@ from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.io import ArmState, Command, Latent, Now, RequestPlan
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 from vjepa_planner_pkg.core.mpc.settling import Settling
+from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig, make_planner
 from vjepa_planner_pkg.core.search.scorer import DirectScorer
 from vjepa_world_model.model.poses import apply_action
 from vjepa_world_model.weights.checkpoints import load_world_model
 
 START = np.array([0.48, 0.02, 0.2, 0.0, 0.0, 0.0, 0.0])
-PLANNER = PlannerConfig(time_budget_ms=0.0)
+CELL = robot_cell.load("panda_sim")
+PLANNER = within(PlannerConfig(time_budget_ms=0.0), CELL)
 LIMITS = CalibrationParameters()
 KNOWN = Calibration(0.4, (0.49, 0.0), 0.1, 8, 0.05, "small", "camera")
 
@@ -132,7 +135,7 @@ def test_moves_stay_in_the_workspace_and_a_corner_is_refused():
     assert (there[:, 0] <= 0.68).all() and np.allclose(there[:, 2:], edge[2:])
     with pytest.raises(CalibrationError, match="2 of 4 directions"):
         targets(np.array([0.66, 0.27, 0.2, 0, 0, 0, 0]), 0.05, PLANNER)
-    free = PlannerConfig(workspace_min_m=[], workspace_max_m=[])
+    free = PlannerConfig()
     assert len(targets(edge, 0.05, free)) == 8
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from guard_promises import BOTH, INF, NAN, assert_accepted, assert_refused, ready
 from guard_rig import (
+    CELL,
     HOME,
     UPRIGHT,
     Rig,
@@ -365,7 +366,6 @@ def test_a_move_while_the_arm_must_hold_is_an_emergency_stop_and_not_sent(stream
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"workspace_min_m": [0.0, 0.0]},
         {"workspace_min_m": [0.7, 0.0, 0.0]},
         {"workspace_margin_m": 0.06},
         {"max_lead_m": 0.2},
@@ -375,4 +375,4 @@ def test_a_move_while_the_arm_must_hold_is_an_emergency_stop_and_not_sent(stream
 )
 def test_limits_that_contradict_each_other_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        GuardConfig(**wrong)
+        GuardConfig.of(CELL, **wrong)

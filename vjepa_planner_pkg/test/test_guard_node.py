@@ -2,6 +2,7 @@
 
 import math
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -9,14 +10,15 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from guard_rig import cell_file
 from node_kit.convert import msg_to_pose, pose_to_msg, state_to_msg
-from node_kit.parameters import differences
+from node_kit.parameters import ParameterError, differences
 from node_kit.qos import COMMAND, LATCHED, RELIABLE, SENSOR
 from rclpy.node import Node
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, GuardStatus
-from vjepa_planner_pkg.core.guard.config import GuardConfig
+from vjepa_planner_pkg.core.guard.config import GuardParameters
 from vjepa_planner_pkg.nodes.command_guard_node import CommandGuardNode
 from vjepa_planner_pkg.nodes.guard_messages import state_input
 
@@ -24,10 +26,14 @@ HOME = np.array([0.5, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
 STATE_HZ = 30.0
 
 
+def a_cell(**limits):
+    return cell_file(Path(tempfile.mkdtemp()), **limits)
+
+
 class ScriptedArm:
     """Tells its state at 30 Hz, goes where target_pose says, and stands in for the planner."""
 
-    def __init__(self, ros, follow=True, guard=True, **parameters):
+    def __init__(self, ros, follow=True, guard=True, limits=None, **parameters):
         self.ros, self.follow = ros, follow
         self.state = HOME.copy()
         self.targets, self.grips, self.twists, self.statuses = [], [], [], []
@@ -44,7 +50,7 @@ class ScriptedArm:
         self.told, self.told_s = self.state.copy(), math.nan
         probe.create_timer(1.0 / STATE_HZ, self.tell)
         if guard:
-            self.guard = ros.start(CommandGuardNode, **parameters)
+            self.guard = ros.start(CommandGuardNode, cell=a_cell(**(limits or {})), **parameters)
             self.wait_until_ready()
 
     def wait_until_ready(self):
@@ -159,7 +165,7 @@ def test_a_command_that_is_refused_is_named_in_guard_status_and_the_next_one_wor
 
 
 def test_the_arm_holds_within_300_ms_when_its_state_stops(ros):
-    arm = ScriptedArm(ros, stream=True, max_linear_speed_m_s=0.1)
+    arm = ScriptedArm(ros, stream=True, limits={"linear_speed_m_s": 0.1})
     arm.move()
     ros.wait_for(lambda: len(arm.targets) > 5, "motion")
     arm.telling, arm.follow = False, False
@@ -249,7 +255,7 @@ def test_a_guard_that_starts_late_hears_an_emergency_stop_that_is_latched(ros):
     button = ros.publisher(Bool, "emergency_stop", LATCHED, matched=0)
     button.publish(Bool(data=True))
     arm = ScriptedArm(ros, guard=False)
-    ros.start(CommandGuardNode)
+    ros.start(CommandGuardNode, cell="panda_sim")
     arm.wait_for_state(GuardStatus.EMERGENCY_STOPPED, "topic")
 
 
@@ -266,7 +272,9 @@ def test_an_emergency_stop_outlives_a_reconfigured_node(ros):
 def test_the_last_action_of_a_terminated_guard_is_to_hold(ros):
     arm = ScriptedArm(ros, guard=False)
     process = ros.process(
-        "vjepa_planner_pkg.nodes.command_guard_node", stream=True, max_linear_speed_m_s=0.05
+        "vjepa_planner_pkg.nodes.command_guard_node",
+        stream=True,
+        cell=a_cell(linear_speed_m_s=0.05),
     )
     arm.wait_until_ready()
     arm.move()
@@ -302,4 +310,31 @@ def test_a_state_that_waited_in_a_queue_counts_from_when_it_came():
 
 def test_the_yaml_file_agrees_with_the_parameters():
     config = Path(__file__).parents[1] / "config" / "command_guard.yaml"
-    assert differences(GuardConfig, config, "command_guard") == []
+    assert differences(GuardParameters, config, "command_guard") == []
+
+
+def test_a_guard_without_a_cell_does_not_start(ros):
+    with pytest.raises(ParameterError, match="needs a cell.*panda_sim"):
+        ros.create(CommandGuardNode)
+    with pytest.raises(ParameterError, match="describes no arm"):
+        ros.create(CommandGuardNode, cell="station")
+
+
+def test_what_is_wrong_with_a_cell_is_said_in_one_line(ros, tmp_path):
+    file = tmp_path / "cell.yaml"
+    file.write_text("cell: 1\nname: lab\narm: {}\n")
+    with pytest.raises(ParameterError, match="cameras is missing") as error:
+        ros.create(CommandGuardNode, cell=str(file))
+    assert "\n" not in str(error.value)
+
+
+def test_the_workspace_of_another_cell_is_enforced(ros, tmp_path):
+    file = tmp_path / "cell.yaml"
+    text = Path(cell_file(tmp_path)).read_text()
+    file.write_text(text.replace("high_m: [0.68,", "high_m: [0.52,"))
+    arm = ScriptedArm(ros, guard=False)
+    arm.guard = ros.start(CommandGuardNode, cell=str(file))
+    arm.wait_until_ready()
+    arm.command()
+    ros.wait_for(lambda: arm.targets, "a target")
+    assert arm.targets[-1][1].pose.position.x <= 0.52 + 1e-9

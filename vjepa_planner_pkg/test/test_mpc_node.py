@@ -25,7 +25,7 @@ ENDS = ("reached", "stuck", "timed_out", "stopped")
 @pytest.fixture
 def planner(ros, arm, small_model):
     """The nodes up to the MPC, inputs flowing."""
-    ros.start(CommandGuardNode, rate_hz=25.0)
+    ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     encoder = ros.start(EncoderNode, model=small_model, device="cpu")
     ros.start(PredictorNode, model=small_model, device="cpu")
     ros.start(MpcNode, **arm.patient)
@@ -66,12 +66,12 @@ def test_a_latched_goal_moves_the_arm_whoever_starts_first(ros, arm, small_model
     ros.start(MpcNode, **arm.patient)
     ros.start(PredictorNode, model=small_model, device="cpu")
     ros.start(EncoderNode, model=small_model, device="cpu")
-    ros.start(CommandGuardNode, rate_hz=25.0)
+    ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     arm.wait_for_state("timed_out")
 
 
 def test_one_process_does_the_same_without_a_predictor(ros, arm, small_model):
-    ros.start(CommandGuardNode, rate_hz=25.0)
+    ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     encoder = ros.start(SharedEncoderNode, model=small_model, device="cpu")
     ros.start(lambda **options: DirectMpcNode(encoder, **options), **arm.patient)
     arm.wait_for_state("idle")
@@ -110,7 +110,7 @@ SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
 def test_the_action_follows_sub_goals_with_their_own_steps_and_gives_feedback(
     ros, arm, small_model
 ):
-    ros.start(CommandGuardNode, rate_hz=25.0)
+    ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     ros.start(EncoderNode, model=small_model, device="cpu")
     ros.start(PredictorNode, model=small_model, device="cpu")
     ros.start(MpcNode, **{**arm.patient, "advance_after_max_steps": True})
@@ -125,7 +125,7 @@ def test_the_action_follows_sub_goals_with_their_own_steps_and_gives_feedback(
 
 
 def test_the_action_succeeds_when_the_goals_are_reached(ros, arm, small_model):
-    ros.start(CommandGuardNode, rate_hz=25.0)
+    ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     ros.start(EncoderNode, model=small_model, device="cpu")
     ros.start(PredictorNode, model=small_model, device="cpu")
     anywhere = {**arm.patient, "reached_energy": 1e9}  # wherever the arm is, it is close enough
@@ -231,7 +231,7 @@ def test_the_stop_service(ros, arm, planner):
 def test_a_predictor_of_another_model(ros, arm, small_model, tmp_path):
     other = tmp_path / "other"
     other.symlink_to(small_model)
-    ros.start(CommandGuardNode, rate_hz=25.0)
+    ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     ros.start(EncoderNode, model=small_model, device="cpu")
     ros.start(PredictorNode, model=str(other), device="cpu")
     ros.start(MpcNode, **arm.patient)
@@ -243,7 +243,7 @@ def test_a_predictor_of_another_model(ros, arm, small_model, tmp_path):
 
 
 def test_a_node_that_is_stopped_leaves_the_arm_holding(ros, arm, small_model):
-    ros.start(CommandGuardNode, rate_hz=25.0)
+    ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     ros.start(EncoderNode, model=small_model, device="cpu")
     ros.start(PredictorNode, model=small_model, device="cpu")
     mpc = ros.start(MpcNode, **arm.patient)

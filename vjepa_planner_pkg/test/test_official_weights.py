@@ -73,7 +73,7 @@ def test_gradients_of_the_plans_are_counted_before_the_model_is_loaded(
     left = need.total + memory._RUNTIME_BYTES["cpu"] - 1
     monkeypatch.setattr(memory, "available_bytes", lambda device: left)
     encoder = ros.create(SharedEncoderNode, model=small_model, device="cpu")
-    given = {"planner": planner, "horizon": 32}
+    given = {"cell": "panda_sim", "planner": planner, "horizon": 32}
     ros.create(lambda **options: DirectMpcNode(encoder, **options), **given)
     if planner == "cem":
         encoder.start()  # it needs none

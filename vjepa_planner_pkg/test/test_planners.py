@@ -43,8 +43,11 @@ class Energy:
         raise ValueError(self.shape)
 
 
+BOX = {"workspace_min_m": [0.30, -0.28, 0.015], "workspace_max_m": [0.68, 0.28, 0.42]}
+
+
 def config(**changes):
-    return PlannerConfig(**{"max_step_m": 0.075, **changes})
+    return PlannerConfig(**{"max_step_m": 0.075, **BOX, **changes})
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=["a", "b", "c"])

@@ -57,8 +57,6 @@ def test_cem_is_the_reference_sample_for_sample(reference, scene):
         horizon=args["rollout"],
         max_step_m=args["maxnorm"],
         gripper=True,
-        workspace_min_m=[],
-        workspace_max_m=[],
         cem_samples=args["samples"],
         cem_elites=args["topk"],
         cem_iterations=args["cem_steps"],

@@ -25,6 +25,7 @@ from vjepa_bringup import shared_memory
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = (
+    "robot_cell",
     "node_kit",
     "vjepa_world_model",
     "vjepa_planner_pkg",

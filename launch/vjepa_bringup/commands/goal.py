@@ -18,6 +18,7 @@ import numpy as np
 import rclpy
 import typer
 from geometry_msgs.msg import Pose
+from node_kit.cells import CAMERA_TOPIC
 from node_kit.images import ImageError, to_array, to_msg
 from node_kit.qos import SENSOR
 from PIL import Image as PILImage
@@ -27,16 +28,17 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
+from robot_cell import Camera
 from sensor_msgs.msg import Image
 from vjepa_interfaces.action import ReachGoals
 from vjepa_interfaces.msg import PlannerStatus
 from vjepa_interfaces.srv import RenderGoal
-from vjepa_sim.nodes.messages import CAMERA_FRAME
 
 from vjepa_bringup.interrupts import held_interrupts
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False, soft_wrap=True)
+CAMERA_FRAME = Camera(name="camera").frame  # what cell files assume, too
 WAIT_S = 10.0  # for what must already run
 INTERRUPTED = 130
 Wait = Annotated[float, typer.Option(min=0.0, help="how long to wait for the running nodes [s]")]
@@ -54,9 +56,9 @@ def take(
     """Write the picture that the camera sees now; show the arm its goal by hand first."""
     with _session() as (node, wait_for):
         seen: list[Image] = []
-        node.create_subscription(Image, "camera/image_raw", seen.append, SENSOR)
-        wait_for(lambda: seen, wait_s, "nothing on camera/image_raw: does the camera run?")
-        _write(file, to_array(seen[-1], "camera/image_raw"))
+        node.create_subscription(Image, CAMERA_TOPIC, seen.append, SENSOR)
+        wait_for(lambda: seen, wait_s, f"nothing on {CAMERA_TOPIC}: does the camera run?")
+        _write(file, to_array(seen[-1], CAMERA_TOPIC))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # -0.1 is a coordinate
@@ -88,7 +90,9 @@ def send(
     timeout_s: Annotated[
         float, typer.Option(min=0.0, help="for the whole sequence [s]; 0: the MPC's")
     ] = 0.0,
-    frame: Annotated[str, typer.Option(help="frame that the pictures carry")] = CAMERA_FRAME,
+    frame: Annotated[str, typer.Option(help="frame that the pictures carry")] = Camera(
+        name="camera"
+    ).frame,
     wait_s: Wait = WAIT_S,
 ) -> None:
     """Send goal pictures to the action reach_goals and follow them to the end.

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from node_kit.images import to_array
 from rich.console import Console
+from robot_cell import POSITION
 from sensor_msgs.msg import Image
 from vjepa_interfaces.msg import PlannerStatus
 from vjepa_sim.core.tasks import REACH_DISTANCE, REACH_HIGH, REACH_LOW
@@ -148,8 +149,10 @@ def set_goals(planner: SimPlanner, recording: DemoRecording, count: int) -> list
         if len(pictures) == count:
             return pictures
         target = state.copy()
-        while not REACH_DISTANCE[0] <= np.linalg.norm((target - state)[:3]) <= REACH_DISTANCE[1]:
-            target[:3] = rng.uniform(REACH_LOW, REACH_HIGH)
+        while (
+            not REACH_DISTANCE[0] <= np.linalg.norm((target - state)[POSITION]) <= REACH_DISTANCE[1]
+        ):
+            target[POSITION] = rng.uniform(REACH_LOW, REACH_HIGH)
         appearance = int(rng.integers(2**31)) if recording.varied else -1
         image, state = planner.render_goal(target, appearance)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+from robot_cell import POSITION
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -158,7 +159,10 @@ def draw_landscape(found: DemoLandscape, path: Path) -> None:
 
 def _with_the_goal_in_reach(recording: DemoRecording) -> tuple[DemoLook, np.ndarray]:
     """Of the looks from which one action leads to the goal the farthest one, and that move [3]."""
-    ways = [(look, (recording.goals[look.goal].state - look.state)[:3]) for look in recording.looks]
+    ways = [
+        (look, (recording.goals[look.goal].state - look.state)[POSITION])
+        for look in recording.looks
+    ]
     in_reach = [way for way in ways if np.abs(way[1]).max() <= 0.8 * SLICE_M]
     if in_reach:
         return max(in_reach, key=lambda way: np.linalg.norm(way[1]))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from node_kit.cells import CAMERA_TOPIC
 from node_kit.convert import msg_to_state
 from node_kit.images import to_array
 from node_kit.qos import COMMAND, RELIABLE, SENSOR
+from robot_cell import POSITION
 from sensor_msgs.msg import Image, JointState
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerStatus
 
@@ -77,7 +79,7 @@ class DemoRecording:
 
     def distance_m(self, look: DemoLook) -> float:
         """How far the arm was from the goal that it followed [m]."""
-        return float(np.linalg.norm(look.state[:3] - self.goals[look.goal].state[:3]))
+        return float(np.linalg.norm(look.state[POSITION] - self.goals[look.goal].state[POSITION]))
 
     def of_goal(self, index: int) -> list[DemoLook]:
         """The looks toward one goal."""
@@ -98,7 +100,7 @@ class Recorder:
         subscribe = planner.node.create_subscription
         subscribe(EndEffectorState, "end_effector_state", self._on_state, SENSOR)
         subscribe(JointState, "joint_states", self._on_joints, RELIABLE)
-        subscribe(Image, "camera/image_raw", self._on_image, SENSOR)
+        subscribe(Image, CAMERA_TOPIC, self._on_image, SENSOR)
         subscribe(EndEffectorCommand, "end_effector_command", self._on_command, COMMAND)
 
     def on_status(self, status: PlannerStatus) -> DemoLook | None:

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+from robot_cell import POSITION
 from vjepa_interfaces.msg import PlannerStatus
 
 from vjepa_bringup.demo.recording import DemoLook, DemoRecording
@@ -105,5 +106,5 @@ class View:
         goals = self._recording.goals
         if state is None or self._status.goal_index >= len(goals):
             return ""
-        way = state[:3] - goals[self._status.goal_index].state[:3]
+        way = state[POSITION] - goals[self._status.goal_index].state[POSITION]
         return f"the arm is {100 * np.linalg.norm(way):.1f} cm away"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.cells import CameraParameters, camera_of
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.images import ImageError, to_array
 from node_kit.lifecycle import KitNode, run
@@ -28,7 +29,7 @@ SECOND_NS = 1_000_000_000
 
 
 @dataclass
-class ActionNodeParameters:
+class ActionNodeParameters(CameraParameters):
     """Parameters of the action node."""
 
     model: str = parameter("", "VJEPA2ForVideoClassification folder, or out/model of a probe")
@@ -49,6 +50,7 @@ class ActionNode(KitNode):
         super().__init__("action", **kwargs)
 
     def configure(self) -> None:
+        self.camera = camera_of(self.p, "action")
         if not self.p.model:
             raise ValueError(
                 "name a classifier with model:=FOLDER; ./run train probe makes one from labelled "
@@ -60,10 +62,10 @@ class ActionNode(KitNode):
         self.due_ns = 0
         self.refusals = Refusals(self)
         self.latency_ms = 0.0
-        self.monitor = StreamMonitor("camera/image_raw", stale_after_s=1.0)
+        self.monitor = StreamMonitor(self.camera.topic, stale_after_s=1.0)
         self.actions = self.create_publisher(ActionLabels, "action", RELIABLE)
         self.worker = self.create_worker(self.work, "action_work")
-        self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
+        self.create_subscription(Image, self.camera.topic, self.on_picture, SENSOR)
         HealthPublisher(self, [self.monitor], self.report)
 
     def on_picture(self, message: Image) -> None:
@@ -73,7 +75,7 @@ class ActionNode(KitNode):
         if not self.active:
             return
         try:
-            picture = to_array(message, "camera/image_raw")
+            picture = to_array(message, self.camera.topic)
         except ImageError as error:
             self.refusals.say(str(error))
             return

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.cells import CameraParameters, camera_of
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.images import ImageError, to_array, to_msg
 from node_kit.lifecycle import KitNode
@@ -28,7 +29,7 @@ JITTER = 0.3  # share of the period by which a picture may come early
 
 
 @dataclass
-class PerceptionParameters:
+class PerceptionParameters(CameraParameters):
     """Parameters that the detector, defect and text nodes have in common."""
 
     regions: str = parameter(
@@ -66,6 +67,7 @@ class PerceptionNode(KitNode):
         return forget_after(self.p.max_rate_hz)
 
     def configure(self) -> None:
+        self.camera = camera_of(self.p, self.get_name())
         self.layout = load_layout(Path(self.p.regions)) if self.p.regions else RegionLayout()
         if self.needs and not self.layout.of(self.needs):
             raise RegionError(
@@ -77,10 +79,10 @@ class PerceptionNode(KitNode):
         self.refusals = Refusals(self)
         self.left_out = 0
         self.latencies_ms: collections.deque[float] = collections.deque(maxlen=100)
-        self.monitor = StreamMonitor("camera/image_raw", stale_after_s=1.0)
+        self.monitor = StreamMonitor(self.camera.topic, stale_after_s=1.0)
         self.annotated = self.create_publisher(Image, "~/annotated", SENSOR)
         self.worker = self.create_worker(self.work, f"{self.get_name()}_work")
-        self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
+        self.create_subscription(Image, self.camera.topic, self.on_picture, SENSOR)
         HealthPublisher(self, [self.monitor], self.report)
 
     def on_picture(self, message: Image) -> None:
@@ -101,7 +103,7 @@ class PerceptionNode(KitNode):
         """In the worker's thread: looks at one picture."""
         began = time.monotonic()
         try:
-            image = to_array(message, "camera/image_raw")
+            image = to_array(message, self.camera.topic)
             self.layout.check(image)
         except (ImageError, RegionError) as error:
             self.refusals.say(str(error))

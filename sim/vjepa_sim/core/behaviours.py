@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from robot_cell import CLOSEDNESS, POSITION
 
 from vjepa_sim.core.physics import WORKSPACE_HIGH, WORKSPACE_LOW
 from vjepa_sim.core.tasks import REACH_HIGH, REACH_LOW
@@ -23,7 +24,7 @@ def random_waypoints(state: np.ndarray, rng: np.random.Generator) -> Iterator[np
     correlate with the pose that they start from.
     """
     low, high = REACH_LOW - MARGIN, REACH_HIGH + MARGIN
-    position, closedness = state[:3].copy(), float(state[6])
+    position, closedness = state[POSITION].copy(), float(state[CLOSEDNESS])
     waypoint = rng.uniform(low, high)
     while True:
         if np.linalg.norm(waypoint - position) < 0.03:
@@ -55,7 +56,7 @@ def pick_and_place(
         (place, 0.0),
         (place + above, 0.0),
     ]
-    position = state[:3].copy()
+    position = state[POSITION].copy()
     for target, closedness in legs:
         target = np.clip(target + noise, WORKSPACE_LOW, WORKSPACE_HIGH)
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
 from vjepa_sim.core.physics import PandaPhysics
@@ -92,6 +93,10 @@ def apply_action(state: np.ndarray, action: np.ndarray) -> np.ndarray:
     `state` and `action` are float [7]; returns float64 [7].
     """
     state, action = np.asarray(state, dtype=float), np.asarray(action, dtype=float)
-    turned = Rotation.from_euler("xyz", action[3:6]) * Rotation.from_euler("xyz", state[3:6])
-    closedness = np.clip(state[6] + action[6], 0.0, 1.0)
-    return np.concatenate([state[:3] + action[:3], turned.as_euler("xyz"), [closedness]])
+    turned = Rotation.from_euler("xyz", action[ROTATION]) * Rotation.from_euler(
+        "xyz", state[ROTATION]
+    )
+    closedness = np.clip(state[CLOSEDNESS] + action[CLOSEDNESS], 0.0, 1.0)
+    return np.concatenate(
+        [state[POSITION] + action[POSITION], turned.as_euler("xyz"), [closedness]]
+    )

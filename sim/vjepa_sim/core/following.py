@@ -7,6 +7,7 @@ is called again and again with the wall time that went by and says how much simu
 from __future__ import annotations
 
 import numpy as np
+from robot_cell import CLOSEDNESS, POSE, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
 from vjepa_sim.core.environment import Environment
@@ -35,8 +36,8 @@ class LockStep:
 
     def restart(self) -> None:
         """Forget the targets: the environment was reset."""
-        self._closedness = float(self._environment.episode.start[6])
-        self._pose = self._environment.physics.state()[:6]
+        self._closedness = float(self._environment.episode.start[CLOSEDNESS])
+        self._pose = self._environment.physics.state()[POSE]
         self._gripper_waits = 0
 
     def move_to(self, pose: np.ndarray) -> None:
@@ -91,15 +92,18 @@ class RealTime:
     def restart(self) -> None:
         """Forget the targets: the environment was reset."""
         self._setpoint = self._physics.joint_state()[0][:7]
-        self._closedness = self._closedness_target = float(self._physics.state()[6])
+        self._closedness = self._closedness_target = float(self._physics.state()[CLOSEDNESS])
         self.hold()
 
     def move_to(self, pose: np.ndarray) -> None:
         """Travel to `pose` [6] from now on; raises UnreachableError and keeps the old target."""
         goal = self._physics.solve(np.append(pose, self._closedness_target))
         state = self._physics.state()
-        distance = np.linalg.norm(pose[:3] - state[:3])
-        turn = Rotation.from_euler("xyz", pose[3:6]) * Rotation.from_euler("xyz", state[3:6]).inv()
+        distance = np.linalg.norm(pose[POSITION] - state[POSITION])
+        turn = (
+            Rotation.from_euler("xyz", pose[ROTATION])
+            * Rotation.from_euler("xyz", state[ROTATION]).inv()
+        )
         self._start, self._goal = self._setpoint, goal
         self._travelled_s = 0.0
         self._duration_s = SMOOTH_PEAK * max(

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 import pybullet
 import pybullet_data
+import robot_cell
 from pybullet_utils import bullet_client
+from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
 from vjepa_sim.core.scene import (
@@ -27,15 +29,15 @@ TIME_STEP = 1.0 / 240.0  # [s]
 SUBSTEPS_PER_MOVE = 60  # one environment step is 0.25 s: four frames a second, as V-JEPA 2-AC
 RAMP_SUBSTEPS = 40  # the set-point travels this long, the rest of the move settles
 
-# Where tool0 may be sent [m]. The lower end lets the fingers close around objects on the table.
-WORKSPACE_LOW = np.array([0.30, -0.28, 0.015])
-WORKSPACE_HIGH = np.array([0.68, 0.28, 0.42])
+CELL = robot_cell.load("panda_sim")  # of this arm
+ARM, WORKSPACE, LIMITS = CELL.needs_arm()
+WORKSPACE_LOW, WORKSPACE_HIGH = np.array(WORKSPACE.low_m), np.array(WORKSPACE.high_m)
 
 ARM_JOINTS = tuple(range(7))
 FINGER_JOINTS = (9, 10)
 HAND_LINK = 8  # hand and fingers are this link and those after it
 GRASP_LINK = 11
-FINGER_OPEN = 0.04  # travel of each finger joint when open [m]
+FINGER_OPEN = 0.5 * CELL.gripper.opening_m if CELL.gripper else 0.0  # travel of a finger [m]
 HOME_JOINTS = (0.0, -0.215, 0.0, -2.57, 0.0, 2.356, 0.785)  # [rad], gripper down
 NEARNESS = (0.3, 1.3)  # distances along the optical axis between which the robot is seen [m]
 IK_TOLERANCE = 1e-3  # largest accepted distance between target and solution [m]
@@ -123,13 +125,13 @@ class PandaPhysics:
         target = np.asarray(target, dtype=float)
         check_target(target)
         joints, _ = self.joint_state()
-        orientation = (Rotation.from_euler("xyz", target[3:6]) * _GRASP_TO_TOOL).as_quat()
+        orientation = (Rotation.from_euler("xyz", target[ROTATION]) * _GRASP_TO_TOOL).as_quat()
         solution = joints[:7]
         for _ in range(30):
             for joint, angle in zip(ARM_JOINTS, solution):
                 self._ik.resetJointState(self._ik_arm, joint, angle)
             reached = self._ik.getLinkState(self._ik_arm, GRASP_LINK, computeForwardKinematics=True)
-            error = np.linalg.norm(np.array(reached[4]) - target[:3])
+            error = np.linalg.norm(np.array(reached[4]) - target[POSITION])
             turn = (
                 Rotation.from_quat(reached[5]).inv() * Rotation.from_quat(orientation)
             ).magnitude()
@@ -138,7 +140,7 @@ class PandaPhysics:
             solution = self._ik.calculateInverseKinematics(
                 self._ik_arm,
                 GRASP_LINK,
-                target[:3].tolist(),
+                target[POSITION].tolist(),
                 orientation.tolist(),
                 maxNumIterations=20,
                 residualThreshold=1e-6,
@@ -146,9 +148,9 @@ class PandaPhysics:
             solution = np.clip(solution, self._lower, self._upper)
         if error > IK_TOLERANCE or turn > IK_TURN_TOLERANCE:
             raise UnreachableError(
-                f"no joint solution for position {np.round(target[:3], 3).tolist()} m: the nearest "
-                f"one within the joint limits is {100 * error:.1f} cm and {np.rad2deg(turn):.1f} "
-                "degrees away; choose a nearer target"
+                f"no joint solution for position {np.round(target[POSITION], 3).tolist()} m: the "
+                f"nearest one within the joint limits is {100 * error:.1f} cm and "
+                f"{np.rad2deg(turn):.1f} degrees away; choose a nearer target"
             )
         return np.asarray(solution)
 
@@ -184,12 +186,12 @@ class PandaPhysics:
         for substep in range(SUBSTEPS_PER_MOVE):
             share = min((substep + 1) / RAMP_SUBSTEPS, 1.0)
             share = share * share * (3.0 - 2.0 * share)  # smooth start and stop
-            self.command(start[:7] + share * (joints - start[:7]), target[6])
+            self.command(start[:7] + share * (joints - start[:7]), target[CLOSEDNESS])
             self._sim.stepSimulation()
 
     def teleport(self, target: np.ndarray) -> None:
         """Put the arm at `target` (state [7]) at once, at rest; for starts and goal pictures."""
-        self._set_joints(self.solve(target), float(target[6]))
+        self._set_joints(self.solve(target), float(target[CLOSEDNESS]))
 
     def save(self) -> tuple:
         """The arm's joints and the objects' poses, for `restore`."""
@@ -277,9 +279,11 @@ def check_target(target: np.ndarray) -> None:
     """Raise UnreachableError unless `target` (state [7]) is finite and inside the workspace."""
     if target.shape != (7,) or not np.isfinite(target).all():
         raise UnreachableError(f"target {target.tolist()} is not seven finite numbers")
-    if (target[:3] < WORKSPACE_LOW - 1e-6).any() or (target[:3] > WORKSPACE_HIGH + 1e-6).any():
+    if (target[POSITION] < WORKSPACE_LOW - 1e-6).any() or (
+        target[POSITION] > WORKSPACE_HIGH + 1e-6
+    ).any():
         raise UnreachableError(
-            f"position {np.round(target[:3], 3).tolist()} m is outside the workspace "
+            f"position {np.round(target[POSITION], 3).tolist()} m is outside the workspace "
             f"{WORKSPACE_LOW.tolist()} to {WORKSPACE_HIGH.tolist()}"
         )
 

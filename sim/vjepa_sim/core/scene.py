@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from robot_cell import POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
 # Nominal camera, looking at the gripper from the front right of the robot, in base_link [m].
@@ -118,11 +119,11 @@ def along_camera(values: np.ndarray, turn_rad: float) -> np.ndarray:
     the values that are returned; only that the arm reaches in from another side.
     """
     values = np.array(values, dtype=float)
-    values[..., :3] = _turned(values[..., :3], -turn_rad)
+    values[..., POSITION] = _turned(values[..., POSITION], -turn_rad)
     if values.shape[-1] == 7:
-        angles = values[..., 3:6].reshape(-1, 3)
+        angles = values[..., ROTATION].reshape(-1, 3)
         turned = Rotation.from_rotvec([0.0, 0.0, -turn_rad]) * Rotation.from_euler("xyz", angles)
-        values[..., 3:6] = turned.as_euler("xyz").reshape(values[..., 3:6].shape)
+        values[..., ROTATION] = turned.as_euler("xyz").reshape(values[..., ROTATION].shape)
     return values
 
 

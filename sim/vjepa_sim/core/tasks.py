@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from robot_cell import POSITION
 
 from vjepa_sim.core.scene import (
     NOMINAL_APPEARANCE,
@@ -71,7 +72,7 @@ class ReachTask:
         )
 
     def distance(self, state: np.ndarray, goal: np.ndarray) -> float:
-        return float(np.linalg.norm(state[:3] - goal[:3]))
+        return float(np.linalg.norm(state[POSITION] - goal[POSITION]))
 
 
 def _straight_down(position: np.ndarray) -> np.ndarray:

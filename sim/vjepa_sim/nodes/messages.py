@@ -11,19 +11,17 @@ from sensor_msgs.msg import CameraInfo, JointState
 
 from vjepa_sim.core.physics import PandaPhysics
 
-CAMERA_FRAME = "camera_optical_frame"
 
-
-def camera_info(size: tuple[int, int], k: np.ndarray, stamp: Any) -> CameraInfo:
+def camera_info(size: tuple[int, int], k: np.ndarray, stamp: Any, frame: str) -> CameraInfo:
     """Calibration of a camera without distortion.
 
     Args:
         size: width and height [px].
         k: the pinhole matrix [3, 3].
-        stamp: that of the image.
+        stamp: that of the image. frame: of the camera.
     """
     info = CameraInfo(width=size[0], height=size[1])
-    info.header.stamp, info.header.frame_id = stamp, CAMERA_FRAME
+    info.header.stamp, info.header.frame_id = stamp, frame
     info.distortion_model, info.d = "plumb_bob", [0.0] * 5
     info.k, info.r = k.ravel().tolist(), np.eye(3).ravel().tolist()
     info.p = np.hstack([k, np.zeros((3, 1))]).ravel().tolist()

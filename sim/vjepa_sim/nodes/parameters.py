@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node_kit.cells import CameraParameters
 from node_kit.parameters import parameter
 
 
 @dataclass
-class SimParameters:
+class SimParameters(CameraParameters):
     """Parameters of the sim node."""
 
+    cell: str = parameter("panda_sim", "cell file, or name of a shipped cell, whose camera this is")
     mode: str = parameter(
         "lockstep",
         "lockstep: each target is one environment step, deterministic; realtime: wall clock",

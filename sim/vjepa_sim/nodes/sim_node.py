@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
+from node_kit.cells import camera_of
 from node_kit.convert import msg_to_pose, pose_to_msg, state_to_msg
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.images import to_msg
@@ -16,6 +17,7 @@ from node_kit.lifecycle import KitNode, run
 from node_kit.qos import COMMAND, RELIABLE, SENSOR
 from rclpy.clock import Clock, ClockType
 from rclpy.time import Time
+from robot_cell import CLOSEDNESS
 from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64
@@ -26,7 +28,7 @@ from vjepa_sim.core.camera import CameraFeed, intrinsics
 from vjepa_sim.core.environment import Environment
 from vjepa_sim.core.following import LockStep, RealTime
 from vjepa_sim.core.tasks import ReachTask
-from vjepa_sim.nodes.messages import CAMERA_FRAME, camera_info, closedness, joint_state, target
+from vjepa_sim.nodes.messages import camera_info, closedness, joint_state, target
 from vjepa_sim.nodes.parameters import SimParameters
 
 UNSEEN_MOTION = 1e-5  # [rad, m], in real time; a hundredth of a pixel
@@ -41,6 +43,7 @@ class SimNode(KitNode):
         super().__init__("sim", **kwargs)
 
     def configure(self) -> None:
+        self.camera = camera_of(self.p, "sim")
         self.environment = Environment(task=ReachTask(self.p.camera_turn_rad))
         self.environment.reset(self.p.seed, self.p.varied)
         if self.p.mode == "lockstep":
@@ -56,8 +59,8 @@ class SimNode(KitNode):
         self.refused = 0
         self.refusal = ""
 
-        self.image = self.create_publisher(Image, "camera/image_raw", SENSOR)
-        self.camera_info = self.create_publisher(CameraInfo, "camera/camera_info", SENSOR)
+        self.image = self.create_publisher(Image, self.camera.topic, SENSOR)
+        self.camera_info = self.create_publisher(CameraInfo, self.camera.info_topic, SENSOR)
         self.state = self.create_publisher(EndEffectorState, "end_effector_state", SENSOR)
         self.joints = self.create_publisher(JointState, "joint_states", RELIABLE)
         self.clock = self.create_publisher(ClockMsg, "/clock", SENSOR)
@@ -100,10 +103,12 @@ class SimNode(KitNode):
         self.joints.publish(joint_state(physics, stamp))
         if self.simulated_s >= self.next_picture_s - 1e-9:
             self.next_picture_s = max(self.next_picture_s, self.simulated_s) + 1 / self.p.rate_hz
-            self.image.publish(to_msg(self.feed.picture(), stamp, CAMERA_FRAME))
+            self.image.publish(to_msg(self.feed.picture(), stamp, self.camera.frame))
             camera = self.environment.episode.layout.camera
             size = (camera.size_px, camera.size_px)
-            self.camera_info.publish(camera_info(size, intrinsics(camera), stamp))
+            self.camera_info.publish(
+                camera_info(size, intrinsics(camera), stamp, self.camera.frame)
+            )
 
     def stamp(self) -> Any:
         """The simulated time as builtin_interfaces/Time."""
@@ -150,7 +155,7 @@ class SimNode(KitNode):
         except ValueError as error:
             response.message = f"render_goal refused: {error}"
             return response
-        response.image = to_msg(image, self.stamp(), CAMERA_FRAME)
+        response.image = to_msg(image, self.stamp(), self.camera.frame)
         response.state = state_to_msg(state, self.stamp())
         response.success = True
         return response
@@ -168,8 +173,8 @@ class SimNode(KitNode):
         self.get_logger().info(f"scene {request.seed}{', varied' if request.varied else ''}")
         response.state = state_to_msg(start.state, self.stamp())
         response.goal_pose = pose_to_msg(self.environment.goal_state)
-        response.goal_closedness = float(self.environment.goal_state[6])
-        response.goal_image = to_msg(self.environment.goal_image, self.stamp(), CAMERA_FRAME)
+        response.goal_closedness = float(self.environment.goal_state[CLOSEDNESS])
+        response.goal_image = to_msg(self.environment.goal_image, self.stamp(), self.camera.frame)
         response.success = True
         return response
 

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.cells import camera_of
 from node_kit.health import HealthPublisher, status
 from node_kit.images import to_msg
 from node_kit.lifecycle import KitNode, run
@@ -22,7 +23,7 @@ from vjepa_sim.core.station.faults import KINDS, FaultError
 from vjepa_sim.core.station.recording import cycle_truth, frame_truth
 from vjepa_sim.core.station.station import Station
 from vjepa_sim.core.station.world import SolidsWorld
-from vjepa_sim.nodes.messages import CAMERA_FRAME, camera_info
+from vjepa_sim.nodes.messages import camera_info
 from vjepa_sim.nodes.station_parameters import StationParameters
 
 
@@ -35,6 +36,7 @@ class StationNode(KitNode):
         super().__init__("station", **kwargs)
 
     def configure(self) -> None:
+        self.camera = camera_of(self.p, "station")
         p = self.p
         self.station = Station(p.seed, KINDS, p.faulty_share, p.rate_hz, p.restock_share)
         self.world = SolidsWorld()  # for all cycles: a new one for each would eat memory
@@ -42,8 +44,8 @@ class StationNode(KitNode):
         self.cycle: FilmedCycle | None = None
         self.left_out = 0
         self.refusal = ""
-        self.image = self.create_publisher(Image, "camera/image_raw", SENSOR)
-        self.camera_info = self.create_publisher(CameraInfo, "camera/camera_info", SENSOR)
+        self.image = self.create_publisher(Image, self.camera.topic, SENSOR)
+        self.camera_info = self.create_publisher(CameraInfo, self.camera.info_topic, SENSOR)
         self.truth = self.create_publisher(String, "station/truth", RELIABLE)
         HealthPublisher(self, [], self.report)
 
@@ -98,10 +100,10 @@ class StationNode(KitNode):
         self.frame_index = due
         stamp = self.get_clock().now().to_msg()
         frame = self.cycle.frame(due)
-        self.image.publish(to_msg(frame.image, stamp, CAMERA_FRAME))
+        self.image.publish(to_msg(frame.image, stamp, self.camera.frame))
         camera = self.cycle.camera
         size = (camera.width_px, camera.height_px)
-        self.camera_info.publish(camera_info(size, camera.intrinsics(), stamp))
+        self.camera_info.publish(camera_info(size, camera.intrinsics(), stamp, self.camera.frame))
         self.tell(self.describe(frame, stamp), "frame")
 
     def describe(self, frame: StationFrame, stamp: Any) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node_kit.cells import CameraParameters
 from node_kit.parameters import parameter
 
 from vjepa_sim.core.station.faults import KINDS
 
 
 @dataclass
-class StationParameters:
+class StationParameters(CameraParameters):
     """Parameters of the station node."""
 
+    cell: str = parameter("station", "cell file, or name of a shipped cell, whose camera this is")
     seed: int = parameter(0, "of the station: camera, labels and all cycles", minimum=0)
     rate_hz: float = parameter(10.0, "of the camera", "Hz", minimum=1.0, maximum=30.0)
     faulty_share: float = parameter(

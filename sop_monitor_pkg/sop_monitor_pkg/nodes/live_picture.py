@@ -56,6 +56,6 @@ class LivePicture:
         if newest is None:
             return None, None
         try:
-            return newest, self._draw(to_array(newest, "camera/image_raw"))
+            return newest, self._draw(to_array(newest, "the camera's picture"))
         except ImageError:
             return newest, None  # the encoder says what is wrong with it

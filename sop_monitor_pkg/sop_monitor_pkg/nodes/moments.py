@@ -46,7 +46,7 @@ class Moments:
         if not self._recent.wants(now_ns):
             return
         try:
-            self._recent.take(now_ns, to_array(message, "camera/image_raw"))
+            self._recent.take(now_ns, to_array(message, "the camera's picture"))
         except ImageError:
             return  # whoever looks at pictures says what is wrong with it
         with self._lock:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node_kit.cells import CameraParameters
 from node_kit.parameters import parameter
 
 from sop_monitor_pkg.core.alarms.book import AlarmRules
 
 
 @dataclass
-class SopMonitorParameters:
+class SopMonitorParameters(CameraParameters):
     """Files, delays, and whom the alarms reach."""
 
     procedure: str = parameter(

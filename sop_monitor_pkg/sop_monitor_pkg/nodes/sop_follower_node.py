@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.cells import CameraParameters, camera_of
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.images import ImageError, to_array
 from node_kit.lifecycle import KitNode, run
@@ -36,7 +37,7 @@ EYE_STALE_S = 3.0
 
 
 @dataclass
-class SopFollowerParameters:
+class SopFollowerParameters(CameraParameters):
     """What is followed, and by which model of normal work."""
 
     procedure: str = parameter(
@@ -55,6 +56,7 @@ class SopFollowerNode(KitNode):
         super().__init__("sop_follower", **kwargs)
 
     def configure(self) -> None:
+        self.camera = camera_of(self.p, "sop_follower")
         procedure = procedure_file.load(find_procedure(self.p.procedure))
         self.folder = Path(self.p.normal).expanduser()
         self.known = known = normal.load_for(procedure, self.folder)
@@ -69,9 +71,9 @@ class SopFollowerNode(KitNode):
         self.refusals = Refusals(self)
         self.events = self.create_publisher(SopEvent, "sop/events", EVENTS)
         self.forecast = self.create_publisher(StepForecast, "sop/step_forecast", SENSOR)
-        self.pictures = StreamMonitor("camera/image_raw", stale_after_s=1.0)
+        self.pictures = StreamMonitor(self.camera.topic, stale_after_s=1.0)
         self.worker = self.create_worker(self.look, "sop_follower_work")
-        self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
+        self.create_subscription(Image, self.camera.topic, self.on_picture, SENSOR)
         self.perception = {
             topic: StreamMonitor(topic, stale_after_s=EYE_STALE_S) for topic in known.eyes
         }
@@ -103,7 +105,7 @@ class SopFollowerNode(KitNode):
     def look(self, message: Image) -> None:
         """In the worker's thread: encodes one picture and follows."""
         try:
-            picture = to_array(message, "camera/image_raw")
+            picture = to_array(message, self.camera.topic)
         except ImageError as error:
             self.refusals.say(str(error))
             return

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.cells import camera_of
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.lifecycle import KitNode, run
 from node_kit.qos import LATCHED, LATCHED_HISTORY, SENSOR
@@ -50,6 +51,7 @@ class SopMonitorNode(KitNode):
         self.moments: Moments | None = None
 
     def configure(self) -> None:
+        self.camera = camera_of(self.p, "sop_monitor")
         self.procedure = procedure_file.load(find_procedure(self.p.procedure))
         path = Path(self.p.journal).expanduser()
         self.journal = Journal(path)
@@ -66,7 +68,7 @@ class SopMonitorNode(KitNode):
         self.refused, self.refusal = 0, ""
         self.create_subscription(SopEvent, "sop/events", self.on_event, EVENTS)
         self.overlay = self.create_publisher(Image, "sop/overlay", SENSOR)
-        self.create_subscription(Image, "camera/image_raw", self.on_image, SENSOR)
+        self.create_subscription(Image, self.camera.topic, self.on_image, SENSOR)
         self.health = HealthPublisher(self, [self.events], self.report)
         self.start_outbox(path)
         if self.p.web_port:

@@ -103,7 +103,7 @@ def _add_views(app: FastAPI, desk: Desk) -> None:
     def picture() -> Response:
         jpeg = desk.picture()
         if jpeg is None:
-            raise HTTPException(404, "no picture yet: publish camera/image_raw")
+            raise HTTPException(404, "no picture yet: does the camera publish?")
         return Response(jpeg, media_type="image/jpeg")
 
     @app.get("/api/alarms/{number}/clip.webp")

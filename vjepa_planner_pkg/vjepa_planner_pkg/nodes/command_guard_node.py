@@ -8,8 +8,10 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from node_kit.cells import load_cell
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.lifecycle import KitNode, run
+from node_kit.parameters import ParameterError
 from node_kit.qos import COMMAND, LATCHED, SENSOR
 from node_kit.stamps import stamp_ns
 from rclpy.clock import Clock, ClockType
@@ -17,7 +19,7 @@ from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, GuardStatus
 
-from vjepa_planner_pkg.core.guard.config import GuardConfig
+from vjepa_planner_pkg.core.guard.config import GuardConfig, GuardParameters
 from vjepa_planner_pkg.core.guard.guard import CommandGuard
 from vjepa_planner_pkg.core.guard.io import GuardState, Now, Output
 from vjepa_planner_pkg.nodes import presence
@@ -35,12 +37,17 @@ GRAPH_PERIOD_S = 0.1  # how often it looks who writes
 class CommandGuardNode(KitNode):
     """Passes checked commands on to the arm; on doubt the arm holds."""
 
-    Parameters = GuardConfig
+    Parameters = GuardParameters
 
     def __init__(self, **kwargs: Any):
         super().__init__("command_guard", **kwargs)
+        try:
+            self.limits = GuardConfig.of(load_cell(self.p.cell, "command_guard"), self.p)
+        except ValueError as error:
+            self.destroy_node()
+            raise ParameterError(str(error)) from error
         # Made once: an emergency stop outlives a deactivated or reconfigured node.
-        self.guard = CommandGuard(self.p)
+        self.guard = CommandGuard(self.limits)
 
     def configure(self) -> None:
         self.target = self.create_publisher(PoseStamped, "target_pose", COMMAND)
@@ -141,9 +148,9 @@ class CommandGuardNode(KitNode):
         if output.closedness is not None:  # first: a lock-step arm moves with the pose
             self.gripper.publish(Float64(data=float(output.closedness)))
         if output.pose is not None:
-            self.target.publish(target_message(output, self.p.base_frame))
+            self.target.publish(target_message(output, self.limits.base_frame))
         if output.twist is not None:
-            self.twist.publish(twist_message(output, self.p.base_frame))
+            self.twist.publish(twist_message(output, self.limits.base_frame))
 
     def publish_status(self) -> None:
         """guard_status: at once when it changes, and regularly."""
@@ -157,7 +164,7 @@ class CommandGuardNode(KitNode):
             rejected=guard.rejected,
         )
         message.header.stamp = self.get_clock().now().to_msg()
-        message.header.frame_id = self.p.base_frame
+        message.header.frame_id = self.limits.base_frame
         self.status.publish(message)
 
     def report(self) -> list[DiagnosticStatus]:

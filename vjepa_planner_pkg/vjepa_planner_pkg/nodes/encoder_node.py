@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.cells import CameraParameters, camera_of
 from node_kit.convert import latent_to_msg
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.images import ImageError, to_array
@@ -27,7 +28,7 @@ _GOALS = {"goal_image": "goal_latent", "subgoal_image": "subgoal_latent"}
 
 
 @dataclass
-class EncoderParameters(ClipParameters, model.ModelParameters, FrameParameters):
+class EncoderParameters(ClipParameters, model.ModelParameters, FrameParameters, CameraParameters):
     """Parameters of the encoder node."""
 
     threads: int = parameter(
@@ -52,6 +53,7 @@ class EncoderNode(KitNode):
         super().__init__("encoder", **kwargs)
 
     def configure(self) -> None:
+        self.camera = camera_of(self.p, "encoder")
         clips = self.p.clip_sizes()
         self.model = model.load(self.p, self.get_logger(), self.parts, clips, **self.plans)
         self.gate = FrameGate(self.p, self.model.image_size)
@@ -61,17 +63,17 @@ class EncoderNode(KitNode):
         self.next_s = 0.0
         self.refused: dict[str, str] = {}
         self.encode_ms = 0.0
-        self.monitor = StreamMonitor("camera/image_raw", stale_after_s=0.5)
+        self.monitor = StreamMonitor(self.camera.topic, stale_after_s=0.5)
 
         self.outputs = {
-            "camera/image_raw": self.create_publisher(Latent, "latent", COMMAND),
+            self.camera.topic: self.create_publisher(Latent, "latent", COMMAND),
             "goal_image": self.create_publisher(Latent, "goal_latent", LATCHED),
             "subgoal_image": self.create_publisher(Latent, "subgoal_latent", RELIABLE),
         }
         self.goal_rejected = self.create_publisher(String, "goal_rejected", RELIABLE)
         self.image_rejected = self.create_publisher(String, "image_rejected", RELIABLE)
         self.worker = self.create_worker(lambda _: self.encode_waiting(), "encode")
-        self.create_subscription(Image, "camera/image_raw", self.on_picture, SENSOR)
+        self.create_subscription(Image, self.camera.topic, self.on_picture, SENSOR)
         self.create_latched_subscription(
             Image, "goal_image", lambda message: self.on_goal("goal_image", message)
         )
@@ -114,7 +116,7 @@ class EncoderNode(KitNode):
                 if self.goals:
                     topic, message = self.goals.popleft()
                 elif self.picture is not None:
-                    topic, message, self.picture = "camera/image_raw", self.picture, None
+                    topic, message, self.picture = self.camera.topic, self.picture, None
                 else:
                     return
             self.encode(topic, message)

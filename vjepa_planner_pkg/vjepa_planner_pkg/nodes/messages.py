@@ -13,6 +13,7 @@ from node_kit.convert import (
 )
 from node_kit.stamps import stamp_ns
 from rclpy.time import Time
+from robot_cell import CLOSEDNESS
 from std_msgs.msg import Header
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerStatus
 from vjepa_interfaces.msg import Latent as LatentMsg
@@ -59,7 +60,7 @@ def from_command(command: Command) -> EndEffectorCommand:
     return EndEffectorCommand(
         header=header(command.stamp_ns, BASE_FRAME),
         pose=pose_to_msg(command.target),
-        closedness=float(command.target[6]),
+        closedness=float(command.target[CLOSEDNESS]),
         action=np.asarray(command.action, dtype=np.float64),
     )
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
+from node_kit.cells import load_cell
 from node_kit.health import HealthPublisher, status
 from node_kit.lifecycle import KitNode, run
-from node_kit.parameters import parameter
+from node_kit.parameters import ParameterError, parameter
 from node_kit.qos import COMMAND, LATCHED
 from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
@@ -35,6 +36,7 @@ from vjepa_planner_pkg.core.mpc.io import (
 )
 from vjepa_planner_pkg.core.mpc.mpc import MPC
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
+from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_planner_pkg.nodes import messages, presence
 from vjepa_planner_pkg.nodes.calibrate import CalibrateServer, stored_calibration
@@ -50,6 +52,9 @@ TICK_S = 0.02
 class MpcNodeParameters(CalibrationParameters, PlannerConfig, MpcParameters):
     """Parameters of the MPC node."""
 
+    cell: str = parameter(
+        "", "cell file, or name of a shipped cell; without one the MPC does not start"
+    )
     score_timeout_s: float = parameter(
         2.0, "longest time for one answer of score_actions", unit="s", minimum=0.05
     )
@@ -63,6 +68,13 @@ class MpcNode(KitNode):
 
     def __init__(self, **kwargs: Any):
         super().__init__("mpc", **kwargs)
+        try:
+            bounded = within(self.p, load_cell(self.p.cell, "mpc"))
+        except ValueError as error:
+            self.destroy_node()
+            raise ParameterError(str(error)) from error
+        self.p.workspace_min_m = bounded.workspace_min_m  # `p` itself follows runtime changes
+        self.p.workspace_max_m = bounded.workspace_max_m
 
     def score_source(self) -> ScoreSource:
         """Where energies come from; a composed planner has its own."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 _KEY = "node_kit.parameter"
+_CELL = "node_kit.from_cell"
 _TYPES = (bool, int, float, str, list[float], list[int], list[str])
 
 
@@ -89,6 +90,16 @@ def parameter(
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata={_KEY: spec})
     return dataclasses.field(default=default, metadata={_KEY: spec})
+
+
+def from_cell(default: Any) -> Any:
+    """A dataclass field that is no parameter: the node fills it from its cell.
+
+    `default`: while nobody has, such as an empty list.
+    """
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata={_CELL: True})
+    return dataclasses.field(default=default, metadata={_CELL: True})
 
 
 def declare(
@@ -223,6 +234,8 @@ def _specs(cls: type) -> dict[str, tuple[Any, Any, _Spec]]:
     hints = typing.get_type_hints(cls)
     specs = {}
     for field in dataclasses.fields(cls):
+        if _CELL in field.metadata:
+            continue
         if _KEY not in field.metadata:
             raise TypeError(
                 f"{cls.__name__}.{field.name} is a plain field; write it with parameter(...)"

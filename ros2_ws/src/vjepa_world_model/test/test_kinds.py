@@ -276,7 +276,7 @@ def test_weights_are_estimated_to_the_byte(official):
 
 LOAD = """
 import sys
-from vjepa_world_model import memory
+from vjepa_world_model.runtime import memory
 from vjepa_world_model.weights.checkpoints import load_world_model, open_model, DTYPES
 load_world_model(None, "cpu")  # what every load needs once
 path, dtype = sys.argv[1:]

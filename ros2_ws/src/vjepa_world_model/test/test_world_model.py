@@ -202,7 +202,7 @@ def test_the_reference_checkpoint_gives_the_reference_numbers(fixtures):
 GRADIENT = """
 import sys
 import torch
-from vjepa_world_model import memory
+from vjepa_world_model.runtime import memory
 from vjepa_world_model.weights.checkpoints import load_world_model
 torch.set_num_threads(1)
 model = load_world_model(None, "cpu", parts="predictor")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from robot_cell import POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from vjepa_world_model.model.poses import euler_angles, rotation_matrix
@@ -73,16 +74,16 @@ class Calibration:
         turn = Rotation.from_rotvec([0.0, 0.0, self.yaw_rad])
         pivot = np.array([*self.pivot_m, 0.0])
         turned = np.array(state, dtype=float)
-        turned[:3] = pivot + turn.apply(turned[:3] - pivot)
-        turned[3:6] = (turn * Rotation.from_euler("xyz", turned[3:6])).as_euler("xyz")
+        turned[POSITION] = pivot + turn.apply(turned[POSITION] - pivot)
+        turned[ROTATION] = (turn * Rotation.from_euler("xyz", turned[ROTATION])).as_euler("xyz")
         return turned
 
     def actions(self, actions: Tensor) -> Tensor:
         """Actions [..., 7] of base_link along the axes that the model knows; differentiable."""
         matrix = Rotation.from_rotvec([0.0, 0.0, self.yaw_rad]).as_matrix()
         turn = torch.as_tensor(matrix, dtype=actions.dtype, device=actions.device)
-        angles = euler_angles(turn @ rotation_matrix(actions[..., 3:6]) @ turn.mT)
-        return torch.cat([actions[..., :3] @ turn.mT, angles, actions[..., 6:]], dim=-1)
+        angles = euler_angles(turn @ rotation_matrix(actions[..., ROTATION]) @ turn.mT)
+        return torch.cat([actions[..., POSITION] @ turn.mT, angles, actions[..., 6:]], dim=-1)
 
     def write(self, path: Path) -> None:
         """Writes the file, all or nothing."""

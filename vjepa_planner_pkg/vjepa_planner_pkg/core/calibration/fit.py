@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from node_kit.parameters import parameter
+from robot_cell import POSITION
 from scipy.spatial.transform import Rotation
 
 from vjepa_planner_pkg.core.calibration.calibration import Calibration, CalibrationError, calibrated
@@ -67,7 +68,7 @@ class Move:
     @property
     def moved(self) -> np.ndarray:
         """float64 [3], how far the arm came [m]."""
-        return self.end[:3] - self.start[:3]
+        return self.end[POSITION] - self.start[POSITION]
 
 
 def targets(state: np.ndarray, move_m: float, actions: ActionParameters) -> list[np.ndarray]:
@@ -87,11 +88,11 @@ def targets(state: np.ndarray, move_m: float, actions: ActionParameters) -> list
     for direction in ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)):
         target = np.array(state, dtype=float)
         target[:2] += move_m * np.array(direction)
-        if ((target[:3] >= low) & (target[:3] <= high)).all():
+        if ((target[POSITION] >= low) & (target[POSITION] <= high)).all():
             found += [target, np.array(state, dtype=float)]
     if len(found) < 6:
         raise CalibrationError(
-            f"from {np.round(state[:3], 3).tolist()} m moves of {move_m:g} m stay inside the "
+            f"from {np.round(state[POSITION], 3).tolist()} m moves of {move_m:g} m stay inside the "
             f"workspace in {len(found) // 2} of 4 directions; bring the arm to the middle first"
         )
     return found
@@ -205,4 +206,4 @@ def _explain(
 ) -> np.ndarray:
     """The motion in base_link, float64 [3], after which the model expects what was seen."""
     request = RequestPlan(seed, move.before, move.after, move.start, None, seed)
-    return search.answer(request, calibrated(source, request, known)).action[:3]
+    return search.answer(request, calibrated(source, request, known)).action[POSITION]

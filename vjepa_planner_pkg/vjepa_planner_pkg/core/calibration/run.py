@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from robot_cell import CLOSEDNESS, POSITION
 
 from vjepa_planner_pkg.core.calibration.calibration import CalibrationError
 from vjepa_planner_pkg.core.calibration.fit import Move
@@ -91,7 +92,7 @@ class CalibrationRun:
             if not self._settling.arrived(arm, self._target, self._last[1]):
                 if now.steady_s - self._changed_s < self._p.no_motion_s:
                     return []
-                left_m = float(np.linalg.norm(arm.state[:3] - self._target[:3]))
+                left_m = float(np.linalg.norm(arm.state[POSITION] - self._target[POSITION]))
                 return self.stop(
                     f"the arm came to rest {1e3 * left_m:.0f} mm from the target of move "
                     f"{self.done + 1}; check its driver, the command guard and the workspace",
@@ -140,12 +141,12 @@ class CalibrationRun:
         self._changed_s = now.steady_s
         self._settling.reset()
         action = np.zeros(7)
-        action[:3] = self._target[:3] - state[:3]
+        action[POSITION] = self._target[POSITION] - state[POSITION]
         return [Command(latent.stamp_ns, self._target, action)]
 
 
 def _keeping(state: np.ndarray, target: np.ndarray) -> np.ndarray:
     """`state` [7] with the gripper of `target` [7]: one around a part must not let go."""
     held = state.copy()
-    held[6] = target[6]
+    held[CLOSEDNESS] = target[CLOSEDNESS]
     return held

@@ -1,48 +1,25 @@
-"""The limits of the command guard, each with its unit and range."""
+"""What the command guard goes by: its parameters, and the limits that the cell gives."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from node_kit.parameters import parameter
+from robot_cell import Cell
 
 
 @dataclass
-class GuardConfig:
-    """Limits of the command guard. Poses are of tool0 in base_link."""
+class GuardParameters:
+    """Parameters of the command guard. What the arm may do stands in the cell, not here."""
 
-    workspace_min_m: list[float] = parameter(
-        [0.30, -0.28, 0.015], "lower corner of the box that targets stay in", unit="m"
-    )
-    workspace_max_m: list[float] = parameter(
-        [0.68, 0.28, 0.42], "upper corner of the box that targets stay in", unit="m"
-    )
-    workspace_margin_m: float = parameter(
-        0.01,
-        "how far the measured pose may be outside the box before the guard holds",
-        unit="m",
-        minimum=0.0,
-        maximum=0.1,
+    cell: str = parameter(
+        "", "cell file, or name of a shipped cell; without one the guard does not start"
     )
     policy: str = parameter(
         "clip",
         "a target outside the box or too far away is clipped (by at most one step) or rejected",
         choices=("clip", "reject"),
-    )
-    max_step_m: float = parameter(
-        0.13, "largest distance from measured pose to target", unit="m", minimum=0.001, maximum=1.0
-    )
-    max_step_rad: float = parameter(
-        0.35, "largest turn from measured pose to target", unit="rad", minimum=0.001, maximum=3.1
-    )
-    max_linear_speed_m_s: float = parameter(
-        0.25, "fastest motion", unit="m/s", minimum=0.001, maximum=3.0
-    )
-    max_angular_speed_rad_s: float = parameter(
-        1.0, "fastest turn", unit="rad/s", minimum=0.001, maximum=6.0
-    )
-    max_closedness_rate_1_s: float = parameter(
-        2.0, "fastest opening or closing of the gripper", unit="1/s", minimum=0.01, maximum=100.0
     )
     stream: bool = parameter(
         False, "send set-points at rate_hz; false: pass each accepted target on once"
@@ -96,8 +73,53 @@ class GuardConfig:
         unit="s",
         minimum=0.1,
     )
-    base_frame: str = parameter("base_link", "frame of states, commands and targets")
-    tool_frame: str = parameter("tool0", "frame whose pose they are")
+
+
+@dataclass(kw_only=True)
+class GuardConfig(GuardParameters):
+    """The parameters and what the cell says. Poses are of `tool_frame` in `base_frame`.
+
+    Attributes:
+        workspace_min_m, workspace_max_m: corners of the box that targets stay in [m].
+        workspace_margin_m: how far the measured pose may be outside before the guard holds [m].
+        max_step_m, max_step_rad: largest distance and turn from measured pose to target.
+        max_linear_speed_m_s, max_angular_speed_rad_s, max_closedness_rate_1_s: fastest motion.
+    """
+
+    workspace_min_m: list[float]
+    workspace_max_m: list[float]
+    workspace_margin_m: float
+    max_step_m: float
+    max_step_rad: float
+    max_linear_speed_m_s: float
+    max_angular_speed_rad_s: float
+    max_closedness_rate_1_s: float
+    base_frame: str
+    tool_frame: str
+
+    @classmethod
+    def of(
+        cls, cell: Cell, parameters: GuardParameters | None = None, **changes: Any
+    ) -> GuardConfig:
+        """What a guard of this cell goes by; `changes`: of any attribute.
+
+        Raises:
+            ValueError: the cell has no arm, or values do not go together.
+        """
+        arm, workspace, limits = cell.needs_arm()
+        described = {
+            "workspace_min_m": list(workspace.low_m),
+            "workspace_max_m": list(workspace.high_m),
+            "workspace_margin_m": workspace.margin_m,
+            "max_step_m": limits.step_m,
+            "max_step_rad": limits.turn_rad,
+            "max_linear_speed_m_s": limits.linear_speed_m_s,
+            "max_angular_speed_rad_s": limits.angular_speed_rad_s,
+            "max_closedness_rate_1_s": limits.closedness_rate_1_s,
+            "base_frame": arm.base_frame,
+            "tool_frame": arm.tool_frame,
+        }
+        return cls(**(asdict(parameters or GuardParameters()) | described | changes))
 
     def __post_init__(self) -> None:
         corners = (self.workspace_min_m, self.workspace_max_m)

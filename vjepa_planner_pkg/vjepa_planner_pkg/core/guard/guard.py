@@ -312,7 +312,7 @@ class CommandGuard:
         if outside > c.workspace_margin_m:
             return (
                 f"the arm is {100 * outside:.1f} cm outside the workspace: move it back by hand "
-                "or set workspace_min_m and workspace_max_m"
+                "or widen the workspace of the cell"
             )
         if now.steady_s - self._intruder_at_s <= c.hold_s:
             return TWO_DRIVERS

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
@@ -242,7 +243,7 @@ class MPC:
         arm, moving_s = self.inputs.arm.latest, now.steady_s - self._commanded_s
         if self.settling.still_since_ns is None:
             if moving_s > self._p.settle_timeout_s:
-                off_m = float(np.linalg.norm(arm.state[:3] - self._target[:3]))
+                off_m = float(np.linalg.norm(arm.state[POSITION] - self._target[POSITION]))
                 return self._end_and_hold(
                     MpcState.STUCK,
                     f"the arm did not settle within {self._p.settle_timeout_s:g} s, "
@@ -253,8 +254,8 @@ class MPC:
         arrived = self.settling.arrived(arm, self._target, self._moved_from)
         if not arrived and moving_s < self._p.no_motion_s:
             return []
-        covered_m = float(np.linalg.norm(arm.state[:3] - self._moved_from[:3]))
-        self._progress.moved(float(np.linalg.norm(self.status.action[:3])), covered_m)
+        covered_m = float(np.linalg.norm(arm.state[POSITION] - self._moved_from[POSITION]))
+        self._progress.moved(float(np.linalg.norm(self.status.action[POSITION])), covered_m)
         if arrived:
             self._target = None
         self._set(MpcState.SETTLED, "the arm is at rest; waiting for an image of it")
@@ -324,7 +325,7 @@ class MPC:
         if self._target is not None and not self.inputs.arm.fault(now):
             arm = self.inputs.arm.latest
             target = arm.state.copy()
-            target[6] = self._target[6]  # a gripper around a part must not let go
+            target[CLOSEDNESS] = self._target[CLOSEDNESS]  # a gripper around a part must not let go
             hold = [Command(arm.stamp_ns, target, np.zeros(7))]
             self._target = None
         return hold + self._end(outcome, reason)
@@ -370,16 +371,16 @@ class MPC:
         Adding a zero rotation to the measured one would let the tool drift with every step.
         """
         target = state.copy()
-        target[:3] += action[:3]
+        target[POSITION] += action[POSITION]
         rest = self._rest_state
-        if np.any(action[3:6]):
-            turned = Rotation.from_euler("xyz", action[3:6]) * Rotation.from_euler(
-                "xyz", state[3:6]
+        if np.any(action[ROTATION]):
+            turned = Rotation.from_euler("xyz", action[ROTATION]) * Rotation.from_euler(
+                "xyz", state[ROTATION]
             )
-            rest[3:6] = turned.as_euler("xyz")
-        if action[6]:
-            rest[6] = np.clip(state[6] + action[6], 0.0, 1.0)
-        target[3:] = rest[3:]
+            rest[ROTATION] = turned.as_euler("xyz")
+        if action[CLOSEDNESS]:
+            rest[CLOSEDNESS] = np.clip(state[CLOSEDNESS] + action[CLOSEDNESS], 0.0, 1.0)
+        target[ROTATION], target[CLOSEDNESS] = rest[ROTATION], rest[CLOSEDNESS]
         return target
 
 

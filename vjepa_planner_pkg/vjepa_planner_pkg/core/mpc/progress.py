@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from robot_cell import POSITION
 
 from vjepa_planner_pkg.core.mpc.io import PlannedAction
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
@@ -48,7 +49,7 @@ class Progress:
         p, now = self._p, plan.energy_stay
         if 0.0 < now <= p.reached_energy:
             return f"energy {now:.4g} is at most {p.reached_energy:g}"
-        move_m = float(np.linalg.norm(plan.action[:3]))
+        move_m = float(np.linalg.norm(plan.action[POSITION]))
         if move_m > p.reached_step_m:
             return ""
         short = f"the best move is {1e3 * move_m:.1f} mm"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
 from vjepa_planner_pkg.core.mpc.io import ArmState
@@ -42,16 +43,16 @@ class Settling:
         """Whether the arm is at `target` [7]; the target of a short move from `start` [7] counts
         as reached only when most of that move is done."""
         goal = ArmState(0, target)
-        left_m = np.linalg.norm(target[:3] - arm.state[:3])
-        most_done = left_m <= 0.5 * np.linalg.norm(target[:3] - start[:3])
+        left_m = np.linalg.norm(target[POSITION] - arm.state[POSITION])
+        most_done = left_m <= 0.5 * np.linalg.norm(target[POSITION] - start[POSITION])
         return self._near(goal, arm, self._p.arrival_factor if most_done else 1.0)
 
     def _near(self, a: ArmState, b: ArmState, factor: float) -> bool:
-        turn = Rotation.from_euler("xyz", a.state[3:6]).inv() * Rotation.from_euler(
-            "xyz", b.state[3:6]
+        turn = Rotation.from_euler("xyz", a.state[ROTATION]).inv() * Rotation.from_euler(
+            "xyz", b.state[ROTATION]
         )
         return bool(
-            np.linalg.norm(a.state[:3] - b.state[:3]) <= factor * self._p.still_m
+            np.linalg.norm(a.state[POSITION] - b.state[POSITION]) <= factor * self._p.still_m
             and turn.magnitude() <= factor * self._p.still_rad
-            and abs(a.state[6] - b.state[6]) <= factor * self._p.still_closedness
+            and abs(a.state[CLOSEDNESS] - b.state[CLOSEDNESS]) <= factor * self._p.still_closedness
         )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
-from node_kit.parameters import parameter
+from node_kit.parameters import from_cell, parameter
+from robot_cell import ACTION, STATE, Cell
 from torch import Tensor
 
 _MARGIN_M = 1e-5
+A = TypeVar("A", bound="ActionParameters")
 
 
 @dataclass
 class ActionParameters:
-    """Limits of one action. Positions are of tool0 in base_link."""
+    """Limits of one action. Positions are of the tool frame in the base frame.
+
+    workspace_min_m, workspace_max_m: corners of the box that targets are clipped into [m]; empty:
+    none. See `within`.
+    """
 
     horizon: int = parameter(1, "actions in a plan; only the first is executed", minimum=1)
     max_step_m: float = parameter(
@@ -32,13 +39,8 @@ class ActionParameters:
     max_closedness_step: float = parameter(
         0.75, "largest change of closedness, if gripper is on", minimum=0.01, maximum=1.0
     )
-    workspace_min_m: list[float] = parameter(
-        [0.30, -0.28, 0.015], "lower corner of the box that targets are clipped into; [] for none",
-        unit="m",
-    )  # fmt: skip
-    workspace_max_m: list[float] = parameter(
-        [0.68, 0.28, 0.42], "upper corner of that box; [] for none", unit="m"
-    )
+    workspace_min_m: list[float] = from_cell([])
+    workspace_max_m: list[float] = from_cell([])
 
     def __post_init__(self) -> None:
         low, high = self.workspace_min_m, self.workspace_max_m
@@ -50,6 +52,22 @@ class ActionParameters:
             raise ValueError(
                 f"workspace_min_m {low} is not below workspace_max_m {high} on each axis"
             )
+
+
+def within(parameters: A, cell: Cell) -> A:
+    """The parameters with the workspace of the cell.
+
+    Raises:
+        ValueError: the cell has no arm, or lets it step less far than the parameters say.
+    """
+    _, workspace, limits = cell.needs_arm()
+    if parameters.max_step_m > limits.step_m:
+        raise ValueError(
+            f"max_step_m {parameters.max_step_m:g} is above limits.step_m {limits.step_m:g} of "
+            f"cell {cell.name!r}, whose guard would cut such steps; lower it"
+        )
+    low, high = list(workspace.low_m), list(workspace.high_m)
+    return replace(parameters, workspace_min_m=low, workspace_max_m=high)
 
 
 class ActionSpace:
@@ -107,15 +125,19 @@ class ActionSpace:
         if self._box is None:
             return actions
         low, high = self._box
-        position = state[:3].expand(len(actions), 3)
+        position = state[STATE.position].expand(len(actions), 3)
         steps = []  # nothing is cut in place, so that gradients pass
         for step in actions.unbind(1):
-            move = torch.minimum(torch.maximum(position + step[:, :3], low), high) - position
-            move = torch.clamp(move, -self.limits[:3], self.limits[:3])
+            move = (
+                torch.minimum(torch.maximum(position + step[:, ACTION.position], low), high)
+                - position
+            )
+            most = self.limits[ACTION.position]
+            move = torch.clamp(move, -most, most)
             steps.append(torch.cat([move, step[:, 3:]], dim=1))
             position = position + move
         return torch.stack(steps, dim=1)
 
     def reach_m(self, spread: Tensor) -> float:
         """The largest extent on the position axes [m] of a spread [F]."""
-        return float((spread * self._scale)[:3].max())
+        return float((spread * self._scale)[ACTION.position].max())

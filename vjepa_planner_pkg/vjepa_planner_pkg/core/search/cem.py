@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from node_kit.parameters import parameter
+from robot_cell import POSITION
 from torch import Tensor
 
 from vjepa_planner_pkg.core.search.action_space import ActionParameters, ActionSpace
@@ -148,8 +149,8 @@ class CEMPlanner:
 def _with_rotation(samples: Tensor) -> Tensor:
     """[..., 4] (x, y, z, closedness) -> [..., 7] with zero rotation."""
     zeros = torch.zeros(*samples.shape[:-1], 3)
-    return torch.cat([samples[..., :3], zeros, samples[..., 3:]], dim=-1)
+    return torch.cat([samples[..., POSITION], zeros, samples[..., 3:]], dim=-1)
 
 
 def _without_rotation(actions: Tensor) -> Tensor:
-    return torch.cat([actions[..., :3], actions[..., 6:]], dim=-1)
+    return torch.cat([actions[..., POSITION], actions[..., 6:]], dim=-1)

@@ -104,7 +104,9 @@ def open_model(
     Raises:
         CheckpointError: says what is wrong with the file and what to do.
     """
-    path = SHIPPED if path in (None, "") else Path(path)
+    path = SHIPPED if path in (None, "") else Path(path).expanduser()
+    if len(path.parts) == 1 and not path.exists() and (MODELS / path).is_dir():
+        path = MODELS / path  # a shipped model, by its name
     sizes = (image_size, encoder_heads, predictor_heads)
     if path.is_dir():
         stored = _open_folder(path)

@@ -1,0 +1,65 @@
+"""The cell of a node: a parameter names it; what is wrong with it ends the start in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import robot_cell
+from robot_cell import Camera, Cell, DescribedError
+
+from node_kit.parameters import ParameterError, parameter
+
+CAMERA_TOPIC = "camera/image_raw"
+"""Where a node without a cell hears its camera; the default of `robot_cell.Camera.topic`."""
+
+
+@dataclass
+class CameraParameters:
+    """Which camera a node hears."""
+
+    cell: str = parameter(
+        "", "cell file, or name of a shipped cell, whose camera is heard; empty: camera/image_raw"
+    )
+    camera: str = parameter("", "name of that camera in the cell; empty: its first one")
+
+
+def load_cell(name: str, node: str) -> Cell:
+    """The cell that parameter `cell` of `node` names.
+
+    Raises:
+        ParameterError: none is named, or it cannot be used; one line.
+    """
+    if not name:
+        known = ", ".join(robot_cell.shipped())
+        raise ParameterError(
+            f"{node} needs a cell, the description of arm, workspace and limits: set cell to your "
+            f"file, or to one of {known}"
+        )
+    try:
+        return robot_cell.load(name)
+    except DescribedError as error:
+        raise ParameterError(f"parameter 'cell' of {node}: {one_line(error)}") from error
+
+
+def camera_of(parameters: CameraParameters, node: str) -> Camera:
+    """The camera that a node hears.
+
+    Raises:
+        ParameterError: the cell cannot be used, or has no such camera; one line.
+    """
+    if not parameters.cell:
+        if parameters.camera:
+            raise ParameterError(f"{node} is given a camera without a cell: set cell as well")
+        return Camera(name="camera", topic=CAMERA_TOPIC)
+    try:
+        return load_cell(parameters.cell, node).camera(parameters.camera)
+    except ParameterError:
+        raise
+    except ValueError as error:
+        raise ParameterError(f"parameter 'camera' of {node}: {error}") from error
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error of several lines as one."""
+    first, *rest = str(error).splitlines()
+    return " ".join([first, "; ".join(line.strip() for line in rest)]).strip()

@@ -1,0 +1,218 @@
+"""Described files: YAML checked against pydantic models, every mistake with its line.
+
+`read` turns a text into plain values and knows the line of each; `validated` checks them against a
+model. What is wrong comes as `Problem`s, all at once, each one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+Way = tuple[str | int, ...]
+"""The way to a value from the top of the file: keys and positions."""
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """What is wrong (or odd, for a warning) at a line of a file; line 0: the file as a whole."""
+
+    line: int
+    text: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        return f"{where}{'warning: ' if self.warning else ''}{self.text}"
+
+
+class DescribedError(ValueError):
+    """A described file that cannot be used; `problems` say why, the text shows them all."""
+
+    def __init__(self, where: str, problems: list[Problem]):
+        self.problems = problems
+        super().__init__("\n".join([f"{where} cannot be used:", *(f"  {p}" for p in problems)]))
+
+
+@dataclass
+class LocatedYaml:
+    """A YAML document as plain values, and where each of them stands."""
+
+    value: Any = None
+    lines: dict[Way, int] = field(default_factory=dict[Way, int])
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+    def line(self, way: Way) -> int:
+        """The line of a value, or of what it is missing from."""
+        while way and way not in self.lines:
+            way = way[:-1]
+        return self.lines.get(way, 0)
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a file for `read`.
+
+    Raises:
+        DescribedError: no regular file, too large, or no text in UTF-8.
+    """
+    path = Path(path).expanduser()
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DescribedError(str(path), [Problem(0, "this is no file; name a YAML file")])
+        if status.st_size > MAX_BYTES:
+            text = f"this has {status.st_size} bytes; a described file has {MAX_BYTES} at most"
+            raise DescribedError(str(path), [Problem(0, text)])
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        text = f"this is not text in UTF-8 (byte {error.start}); save it as UTF-8"
+        raise DescribedError(str(path), [Problem(0, text)]) from None
+    except OSError as error:
+        text = f"this cannot be read: {error.strerror}; check the path"
+        raise DescribedError(str(path), [Problem(0, text)]) from None
+
+
+def read(text: str) -> LocatedYaml:
+    """Parses one document; what is wrong with it as YAML stands in `problems`.
+
+    A key that stands twice is a problem here: YAML readers keep the last one without a word. So
+    is an alias, because one place in the file would then stand for several.
+    """
+    document = LocatedYaml()
+    try:
+        depth = 0
+        for event in YAML().parse(text):
+            if isinstance(event, AliasEvent):
+                line = event.start_mark.line + 1
+                document.problems.append(
+                    Problem(line, "aliases (*name) are not read here; write the value out")
+                )
+            depth += isinstance(event, CollectionStartEvent)
+            depth -= isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                line = event.start_mark.line + 1
+                document.problems.append(Problem(line, f"more than {MAX_DEPTH} levels deep"))
+                break
+        if not document.problems:
+            loader = YAML(typ="rt", pure=True)
+            loader.version = (1, 1)  # as every ROS tool reads it: yes and no are no words
+            document.lines[()] = 1
+            document.value = _plain(loader.load(text), (), document)
+    except DuplicateKeyError as error:
+        mark = error.problem_mark
+        key = str(error.problem).split('"')[1] if '"' in str(error.problem) else "a key"
+        first = error.context_mark
+        twice = f"{key} stands twice" + (f", first in line {first.line + 1}" if first else "")
+        document.problems.append(Problem(mark.line + 1 if mark else 0, twice))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = 0 if mark is None else mark.line + 1
+        document.problems.append(Problem(line, f"this is not YAML: {error.problem}"))
+    except (YAMLError, ValueError, RecursionError) as error:
+        document.problems.append(Problem(0, f"this is not YAML: {error}"))
+    return document
+
+
+def validated(document: LocatedYaml, model: type[M], what: str) -> M | None:
+    """The document as `model`, or None; problems are added to it.
+
+    Args:
+        what: the kind of file, as in "a cell file".
+    """
+    if document.problems:
+        return None
+    if not isinstance(document.value, Mapping):
+        document.problems.append(Problem(0, f"{what} holds `key: value` lines"))
+        return None
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            way = tuple(part for part in found["loc"])
+            document.problems.append(Problem(document.line(way), _said(found, way, model)))
+        document.problems.sort()
+        return None
+
+
+def _plain(value: Any, way: Way, document: LocatedYaml) -> Any:
+    """The values of ruamel's round-trip tree without its types; notes the line of each."""
+    if isinstance(value, Mapping):
+        found: dict[str, Any] = {}
+        marks = value.lc  # type: ignore[attr-defined]  # CommentedMap
+        for key, item in value.items():
+            line = marks.key(key)[0] + 1
+            if not isinstance(key, str):
+                text = f"key {key!r} is a {type(key).__name__}; put it in quotes"
+                document.problems.append(Problem(line, text))
+            document.lines[*way, str(key)] = line
+            found[str(key)] = _plain(item, (*way, str(key)), document)
+        return found
+    if isinstance(value, list):
+        marks = value.lc  # type: ignore[attr-defined]  # CommentedSeq
+        items: list[Any] = []
+        for i, item in enumerate(value):
+            document.lines[*way, i] = marks.item(i)[0] + 1
+            items.append(_plain(item, (*way, i), document))
+        return items
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _said(found: Any, way: Way, model: type[BaseModel]) -> str:
+    """One pydantic error in a sentence that says what to do."""
+    name = ".".join(map(str, way)) or "the file"
+    value = found.get("input")
+    kind = found["type"]
+    if kind == "extra_forbidden":
+        known = _keys(model, way[:-1])
+        near = difflib.get_close_matches(str(way[-1]), known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"there is no key {name}{hint}; known are {', '.join(known)}"
+    if kind == "missing":
+        return f"{name} is missing"
+    text = str(found["msg"]).removeprefix("Value error, ")
+    if kind == "value_error":
+        return text if way == () else f"{name}: {text}"
+    shown = "a NaN" if isinstance(value, float) and math.isnan(value) else repr(value)
+    return f"{name} is {shown[:80]}: {text[0].lower()}{text[1:]}"
+
+
+def _keys(model: Any, way: Way) -> list[str]:
+    """The keys that the model knows at this place."""
+    for part in way:
+        if isinstance(part, int):
+            continue
+        info = model.model_fields.get(part)
+        model = None if info is None else _model_in(info.annotation)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:
+    """The pydantic model inside an annotation such as `tuple[Camera, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
