@@ -34,6 +34,7 @@ from vjepa_world_model.data.episodes import (
     decode_video,
     matrix,
 )
+from vjepa_world_model.data.video import VideoWriter
 
 FILES_PER_CHUNK = 1000
 # H.264 at this quality is visually lossless; a key frame every other frame makes seeking cheap.
@@ -344,15 +345,10 @@ def _write_json(path: Path, content: dict) -> None:
 
 def _write_video(path: Path, frames: np.ndarray, fps: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options=VIDEO_OPTIONS)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+    height, width = frames.shape[1:3]
+    with VideoWriter(path, (width, height), fps, VIDEO_OPTIONS) as video:
         for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
-    part.replace(path)
+            video.add(image)
 
 
 def _video_keys(folder: Path) -> list[str]:

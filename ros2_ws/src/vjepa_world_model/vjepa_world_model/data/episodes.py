@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from av.error import FFmpegError
 
 VERSION = "v3.0"
 STATE_KEY, ACTION_KEY = "observation.state", "action"
@@ -226,8 +227,8 @@ def decode_video(path: Path) -> Iterator[tuple[float, np.ndarray]]:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
-                yield float(frame.pts * stream.time_base), frame.to_ndarray(format="rgb24")
-    except (av.error.FFmpegError, OSError, IndexError) as error:
+                yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24")
+    except (FFmpegError, OSError, IndexError) as error:
         raise EpisodeError(f"{path} cannot be read as video: {error}") from error
 
 
