@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from node_kit.parameters import differences, markdown
+from node_kit.parameters import differences
 from perception_pkg.core.regions import DEFECTS, TEXT, load_layout
 from perception_pkg.nodes.action_node import ActionNodeParameters
 from perception_pkg.nodes.defect_node import DefectParameters
@@ -22,11 +22,6 @@ NODES = {
 @pytest.mark.parametrize("name", NODES)
 def test_the_file_agrees_with_the_dataclass(name):
     assert differences(NODES[name], CONFIG / f"{name}.yaml", name) == []
-
-
-@pytest.mark.parametrize("name", NODES)
-def test_the_readme_shows_the_table_of_the_dataclass(name):
-    assert markdown(NODES[name]) in (CONFIG.parent / "README.md").read_text()
 
 
 def test_the_example_of_regions_can_be_used():

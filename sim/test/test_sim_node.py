@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from node_kit.convert import msg_to_pose, msg_to_state, pose_to_msg
 from node_kit.images import to_array
-from node_kit.parameters import differences, markdown
+from node_kit.parameters import differences
 from node_kit.qos import COMMAND, RELIABLE, SENSOR
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
@@ -24,7 +24,6 @@ from vjepa_sim.nodes.parameters import SimParameters
 from vjepa_sim.nodes.sim_node import SimNode
 
 CONFIG = Path(__file__).parent.parent / "config" / "sim.yaml"
-README = Path(__file__).parent.parent / "README.md"
 RATE = 20.0
 
 
@@ -66,9 +65,8 @@ def start(ros, **parameters):
     return node, Robot(ros)
 
 
-def test_parameter_file_and_readme_say_what_the_node_says():
+def test_the_parameter_file_says_what_the_node_says():
     assert differences(SimParameters, CONFIG, "sim") == []
-    assert markdown(SimParameters) in README.read_text()
 
 
 def test_everything_is_published_with_one_stamp(ros, mode):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from node_kit.images import to_array
-from node_kit.parameters import differences, markdown
+from node_kit.parameters import differences
 from node_kit.qos import RELIABLE, SENSOR
 from rclpy.parameter import Parameter
 from rclpy.time import Time
@@ -19,7 +19,6 @@ from vjepa_sim.nodes.station_node import StationNode
 from vjepa_sim.nodes.station_parameters import StationParameters
 
 CONFIG = Path(__file__).parent.parent / "config" / "station.yaml"
-README = Path(__file__).parent.parent / "README.md"
 
 
 def truths(messages, about="frame"):
@@ -32,9 +31,8 @@ def skip_to_the_end(node):
     node.began_s -= node.cycle.script.duration_s
 
 
-def test_parameter_file_and_readme_say_what_the_node_says():
+def test_the_parameter_file_says_what_the_node_says():
     assert differences(StationParameters, CONFIG, "station") == []
-    assert markdown(StationParameters) in README.read_text()
 
 
 def test_picture_calibration_and_truth_belong_together(ros):

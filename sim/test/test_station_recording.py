@@ -1,4 +1,4 @@
-"""Promises of recordings: the format that docs/station.md describes, the same again, resumable."""
+"""Promises of recordings: the format of docs/reference/station.md, the same again, resumable."""
 
 import json
 

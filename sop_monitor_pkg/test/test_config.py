@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from node_kit.parameters import differences, markdown
+from node_kit.parameters import differences
 from sop_monitor_pkg.nodes.parameters import SopMonitorParameters
 from sop_monitor_pkg.nodes.sop_follower_node import SopFollowerParameters
 
@@ -15,8 +15,3 @@ NODES = {"sop_monitor": SopMonitorParameters, "sop_follower": SopFollowerParamet
 def test_the_file_agrees_with_the_dataclass(node):
     file = PACKAGE / "config" / f"{node}.yaml"
     assert differences(NODES[node], file, node) == []
-
-
-@pytest.mark.parametrize("node", NODES)
-def test_the_readme_shows_the_table_of_the_dataclass(node):
-    assert markdown(NODES[node]) in (PACKAGE / "README.md").read_text()

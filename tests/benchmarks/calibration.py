@@ -20,7 +20,7 @@ from rich.table import Table
 from vjepa_planner_pkg.core.calibration.calibration import Calibration
 from vjepa_world_model.weights.checkpoints import SHIPPED, choose_device
 
-from benchmarks import workers
+from benchmarks import seeds, workers
 from benchmarks.journal import EpisodeLog
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import identity, summary
@@ -74,6 +74,7 @@ def main(
         turns_deg, columns = whole_numbers(turns), chosen(variants)
         figures = evaluate(recipe, turns_deg, columns, episodes, file, console, processes)
     console.print(table(figures, columns))
+    console.print(seeds.said("reach", seed), highlight=False)
     console.print(f"written to {file}", highlight=False, soft_wrap=True)
 
 
@@ -146,6 +147,7 @@ def evaluate(
                 name = turned_method(variant, turn)
                 row[variant] = summary([journal.records[f"{name} {i}"] for i in range(episodes)])
             figures["turns"].append(row)
+        figures["seed_use"] = seeds.use_of("reach", recipe.seed)
         write_json(file, figures)
         journal.remove()
     return figures

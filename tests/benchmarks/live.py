@@ -37,6 +37,7 @@ from vjepa_bringup.xml_launcher import Launch
 from vjepa_interfaces.msg import Alerts, Defects, Detections, StepForecast, Texts
 from vjepa_world_model.weights.stored import SHIPPED
 
+from benchmarks import seeds
 from benchmarks.filming import record
 from benchmarks.live_cycles import CycleEar
 from benchmarks.progress import ProgressView, ending_plainly
@@ -111,6 +112,7 @@ def main(
         {
             "minutes": minutes,
             "seed": seed,
+            "seed_use": seeds.use_of("station", seed),
             "faulty_share": faulty_share,
             "only_eyes": only_eyes,
             "text_rate_hz": text_rate,
@@ -122,6 +124,7 @@ def main(
             "cycles": None if only_eyes else asdict(verdict),
         },
     )
+    console.print(seeds.said("station", seed), highlight=False)
     console.print(f"written to {json}", highlight=False, soft_wrap=True)
     if not all(target["met"] for target in asked):
         raise typer.Exit(1)

@@ -28,6 +28,7 @@ from perception_pkg.core.text.reader import TextReader
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import seeds
 from benchmarks.filming import record
 from benchmarks.progress import ProgressView
 
@@ -48,7 +49,7 @@ TARGETS = {
 
 
 def main(
-    seed: Annotated[int, typer.Option(min=0, help="of the station")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="of the station")] = 71000,
     json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
     cycles: Annotated[
         int,
@@ -82,9 +83,12 @@ def main(
         raise typer.Exit(1) from None
     figures = tally.figures()
     show(console, figures)
+    if not recording:
+        console.print(seeds.said("station", seed), highlight=False)
     if json is not None:
         extra = {
             "seed": seed,
+            "seed_use": None if recording else seeds.use_of("station", seed),
             "recording": str(recording) if recording else None,
             "cycles": len(chosen),
             "frames": tally.frames,

@@ -29,7 +29,7 @@ from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_world_model.weights.checkpoints import SHIPPED, load_world_model
 
-from benchmarks import contenders, energy_curves
+from benchmarks import contenders, energy_curves, seeds
 from benchmarks.contenders import OURS, REFERENCE, TIME_BUDGETS_MS
 from benchmarks.journal import EpisodeLog, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
@@ -66,6 +66,7 @@ def main(
         energy_curves.draw(figures, plot)
     console.print(energy_table(figures))
     console.print(budget_table(figures))
+    console.print(seeds.said("pairs", seed), highlight=False)
     console.print(f"written to {file} and {plot}", highlight=False, soft_wrap=True)
 
 
@@ -123,6 +124,7 @@ def evaluate(
                 for h in horizons
             },
         }  # fmt: skip
+        figures["seed_use"] = seeds.use_of("pairs", seed)
         write_json(file, figures)
         journal.remove()
     return figures

@@ -25,7 +25,7 @@ from rich.table import Table
 from vjepa_world_model.weights.checkpoints import MODELS, SHIPPED, choose_device
 
 import benchmarks
-from benchmarks import workers
+from benchmarks import seeds, workers
 from benchmarks.journal import EpisodeLog, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.recipe import METHODS, WITH_MODEL, Key, ReachRecipe
@@ -80,6 +80,7 @@ def main(
         count = episodes or (EPISODES_THROUGH_NODES if ros else EPISODES)
         figures = evaluate(recipe, chosen, count, file, console, ros, processes, composed)
     console.print(table(figures, chosen))
+    console.print(seeds.said("reach", seed), highlight=False)
     console.print(f"written to {file}", highlight=False, soft_wrap=True)
 
 
@@ -136,6 +137,7 @@ def evaluate(
         figures = {"evaluation": about}
         for method in methods:
             figures[method] = summary([journal.records[_name(k)] for k in wanted if k[0] == method])
+        figures["seed_use"] = seeds.use_of("reach", recipe.seed)
         write_json(file, figures)
         journal.remove()
     return figures

@@ -27,6 +27,7 @@ from sop_monitor_pkg.core.recognition.phases import Segment
 from sop_monitor_pkg.core.tracks import scene
 from vjepa_world_model.weights.stored import SHIPPED
 
+from benchmarks import seeds
 from benchmarks.filming import record
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.reach import UNTRAINED
@@ -45,7 +46,7 @@ Cycles = list[tuple[CycleRecording, Example]]
 
 
 def main(
-    seed: Annotated[int, typer.Option(min=0, help="of the station")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="of the station")] = 70001,
     json: Annotated[Path, typer.Option(help="file for the figures")] = WORK / "sop.json",
     cycles: Annotated[
         int, typer.Option(min=2, help="clean ones, and as many faulty ones")
@@ -85,11 +86,13 @@ def main(
         **results["monitor"],
         "beside": {**results, "flag_everything": flag_all, "flag_nothing": flag_none},
         "seed": seed,
+        "seed_use": seeds.use_of("station", seed),
         "learned_from": learned,
         "accepted": accepted,
     }
     write_json(json, found)
     show(console, found)
+    console.print(seeds.said("station", seed), highlight=False)
     console.print(f"written to {json}", highlight=False, soft_wrap=True)
 
 

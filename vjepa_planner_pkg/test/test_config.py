@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from node_kit.parameters import differences, markdown
+from node_kit.parameters import differences
 from vjepa_planner_pkg.nodes.encoder_node import EncoderParameters
 from vjepa_planner_pkg.nodes.mpc_node import MpcNodeParameters
 from vjepa_planner_pkg.nodes.predictor_node import PredictorParameters
@@ -21,8 +21,3 @@ CONFIG = Path(__file__).resolve().parents[1] / "config"
 )
 def test_the_file_agrees_with_the_dataclass(name, parameters):
     assert differences(parameters, CONFIG / f"{name}.yaml", name) == []
-
-
-@pytest.mark.parametrize("parameters", [EncoderParameters, PredictorParameters, MpcNodeParameters])
-def test_the_readme_shows_the_table_of_the_dataclass(parameters):
-    assert markdown(parameters) in (CONFIG.parent / "README.md").read_text()

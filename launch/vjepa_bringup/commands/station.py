@@ -1,7 +1,7 @@
 """`./run station`: the simulated assembly station, working right or wrong on command.
 
-`record` films it and writes what docs/station.md describes. Interrupt it at any time; the same
-command goes on where it stopped. `fault` asks the one that runs live for a fault.
+`record` films it and writes what docs/reference/station.md describes. Interrupt it at any time; the
+same command goes on where it stopped. `fault` asks the one that runs live for a fault.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def learn(
-    recordings: list[Path] = typer.Argument(help="folders of correct cycles; see docs/sop.md"),
+    recordings: list[Path] = typer.Argument(
+        help="correct cycles: folders; see docs/tutorials/sop.md"
+    ),
     procedure: str = typer.Option("station", help="procedure file, or the name of an example"),
     out: Path = typer.Option(OUT, help="folder of the model; what it holds is learned again"),
     encoder: Path = typer.Option(SHIPPED, help="world model whose encoder is used"),

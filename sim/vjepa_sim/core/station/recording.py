@@ -1,4 +1,4 @@
-"""Recordings of a station on disk: videos, truth of every frame, masks; see docs/station.md."""
+"""Recordings of a station: videos, truth of every frame, masks; docs/reference/station.md."""
 
 from __future__ import annotations
 

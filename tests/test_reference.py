@@ -1,4 +1,4 @@
-"""What the README says of launch files and topics is what there is."""
+"""The documents say what there is: reference pages, topics, links, and the README's length."""
 
 from __future__ import annotations
 
@@ -13,35 +13,40 @@ from sop_monitor_pkg.core.normal.learning import Example, learn
 from sop_monitor_pkg.core.procedure import file as procedure_file
 from sop_monitor_pkg.core.procedure.examples import find_procedure
 from sop_monitor_pkg.core.recognition.phases import Segment
-from vjepa_bringup.launch_file import declared_arguments
+from vjepa_bringup.commands.reference import FOLDER, pages
 from vjepa_bringup.xml_launcher import Launch
 from vjepa_world_model.weights.stored import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+TOPICS = (FOLDER / "topics.md").read_text()
+PAGES = sorted(
+    page
+    for page in ROOT.rglob("*.md")
+    if not {".venv", "build", "install", "log", "out", "src"} & set(page.relative_to(ROOT).parts)
+) + sorted((ROOT / "ros2_ws" / "src").glob("*/README.md"))
 # What every ROS node brings along; a user of the planner has no business with it.
 INFRASTRUCTURE = re.compile(r"/(rosout|parameter_events|diagnostics|clock)$|/(transition_event|_)")
 
 
+@pytest.mark.parametrize("name", ["parameters.md", "launch.md", "commands.md"])
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    assert (FOLDER / name).read_text() == pages()[name], "run ./run reference"
+
+
+def test_the_readme_can_be_read_in_five_minutes() -> None:
+    assert len(README.split()) <= 1000
+
+
 def table(marker: str) -> list[list[str]]:
     """Cells of the table below the comment that starts with `marker`."""
-    lines = README.split(f"<!-- {marker}")[1].splitlines()[1:]
+    lines = TOPICS.split(f"<!-- {marker}")[1].splitlines()[1:]
     rows = []
     for line in lines:
         if not line.startswith("|"):
             break
         rows.append([cell.strip() for cell in line.strip("|").split("|")])
     return rows[2:]
-
-
-def test_launch_arguments_are_those_of_the_files():
-    written = {(row[0].strip("`"), row[1].strip("`"), row[2].strip("`")) for row in table("launch")}
-    declared = {
-        (path.name, argument.name, "required" if argument.default is None else argument.default)
-        for path in (ROOT / "launch").glob("*.launch.xml")
-        for argument in declared_arguments(path)
-    }
-    assert written == declared
 
 
 def topics_of(marker: str) -> dict[str, str]:
@@ -66,7 +71,7 @@ def check_topics(ros, written: dict[str, str], *nodes: Launch) -> None:  # noqa:
             stack.enter_context(launch)
         # A failure shows what differs.
         with contextlib.suppress(TimeoutError):
-            ros.wait_for(lambda: topics() == written, "the topics of the README", 120.0)
+            ros.wait_for(lambda: topics() == written, "the topics of the reference", 120.0)
         seen = topics()
     assert seen == written
 
@@ -81,15 +86,15 @@ def test_topics_are_those_of_the_running_nodes(ros, small_model):  # noqa: F811
 
 
 @pytest.mark.ros
-def test_topics_of_eyes_and_monitor_are_those_of_the_running_nodes(ros, tmp_path):  # noqa: F811
-    eyes = Launch(ROOT / "launch" / "perception.launch.xml", {})
+def test_topics_of_perception_and_monitor_are_those_of_the_running_nodes(ros, tmp_path):  # noqa: F811
+    perception = Launch(ROOT / "launch" / "perception.launch.xml", {})
     arguments = {
         "normal": normal_of_the_station(tmp_path),
         "journal": tmp_path / "journal.db",
         "web_port": 0,
     }
     monitor = Launch(ROOT / "launch" / "sop.launch.xml", arguments)
-    check_topics(ros, topics_of("eyes and monitor"), eyes, monitor)
+    check_topics(ros, topics_of("perception and monitor"), perception, monitor)
 
 
 def normal_of_the_station(folder: Path) -> Path:
@@ -106,13 +111,15 @@ def normal_of_the_station(folder: Path) -> Path:
     return learn(procedure, examples, str(SHIPPED), 4).save(folder / "normal")
 
 
-def test_every_command_of_the_readme_exists():
+def test_every_command_in_the_documents_exists():
     known = re.search(r"case \$command in(.*?)esac", (ROOT / "run").read_text(), re.S).group(1)
-    for command in set(re.findall(r"\./run ([a-z]+)", README)):
-        assert re.search(rf"\b{command}\b", known), f"./run {command} is not a command"
+    for page in PAGES:
+        for command in set(re.findall(r"\./run ([a-z]+)", page.read_text())):
+            assert re.search(rf"\b{command}\b", known), f"{page}: ./run {command} is no command"
 
 
-def test_every_picture_and_link_of_the_readme_exists():
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), f"{target} is missing"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_picture_and_link_exists(page: Path):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http", "mailto:")):
+            assert (page.parent / target).exists(), f"{target} is missing"
