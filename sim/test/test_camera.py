@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from vjepa_sim.core.camera import CameraFeed, intrinsics
 from vjepa_sim.core.environment import Environment
+from vjepa_sim.core.panda_cell import CAMERA_TARGET
 from vjepa_sim.core.physics import PandaPhysics
 from vjepa_sim.core.scene import (
-    CAMERA_TARGET,
     NOMINAL_APPEARANCE,
     Camera,
     SceneBox,

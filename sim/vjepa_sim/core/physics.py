@@ -10,11 +10,16 @@ from __future__ import annotations
 import numpy as np
 import pybullet
 import pybullet_data
-import robot_cell
 from pybullet_utils import bullet_client
 from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
+from vjepa_sim.core.panda_cell import (
+    FINGER_OPEN,
+    HOME_JOINTS,
+    WORKSPACE_HIGH,
+    WORKSPACE_LOW,
+)
 from vjepa_sim.core.scene import (
     CAMERA_FAR,
     CAMERA_NEAR,
@@ -29,16 +34,10 @@ TIME_STEP = 1.0 / 240.0  # [s]
 SUBSTEPS_PER_MOVE = 60  # one environment step is 0.25 s: four frames a second, as V-JEPA 2-AC
 RAMP_SUBSTEPS = 40  # the set-point travels this long, the rest of the move settles
 
-CELL = robot_cell.load("panda_sim")  # of this arm
-ARM, WORKSPACE, LIMITS = CELL.needs_arm()
-WORKSPACE_LOW, WORKSPACE_HIGH = np.array(WORKSPACE.low_m), np.array(WORKSPACE.high_m)
-
 ARM_JOINTS = tuple(range(7))
 FINGER_JOINTS = (9, 10)
 HAND_LINK = 8  # hand and fingers are this link and those after it
 GRASP_LINK = 11
-FINGER_OPEN = 0.5 * CELL.gripper.opening_m if CELL.gripper else 0.0  # travel of a finger [m]
-HOME_JOINTS = (0.0, -0.215, 0.0, -2.57, 0.0, 2.356, 0.785)  # [rad], gripper down
 NEARNESS = (0.3, 1.3)  # distances along the optical axis between which the robot is seen [m]
 IK_TOLERANCE = 1e-3  # largest accepted distance between target and solution [m]
 IK_TURN_TOLERANCE = 5e-3  # and angle between them [rad]

@@ -13,11 +13,9 @@ import numpy as np
 from robot_cell import POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
-# Nominal camera, looking at the gripper from the front right of the robot, in base_link [m].
-CAMERA_EYE = (1.02, 0.28, 0.47)
-CAMERA_TARGET = (0.47, 0.00, 0.19)
+from vjepa_sim.core.panda_cell import CAMERA_EYE, CAMERA_SIZE_PX, CAMERA_TARGET
+
 CAMERA_FOV_DEG = 50.0
-CAMERA_SIZE_PX = 256
 CAMERA_NEAR, CAMERA_FAR = 0.05, 4.0
 
 # How far a varied scene moves the camera from its nominal place.

@@ -9,15 +9,16 @@ from __future__ import annotations
 import difflib
 import math
 import stat
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 Way = tuple[str | int, ...]
@@ -25,8 +26,13 @@ Way = tuple[str | int, ...]
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16
+"""Files of people are far smaller; this many are read in 3 s."""
+
 MAX_DEPTH = 20
+
+# 1e-3 is a number here as everywhere else but in YAML 1.1.
+warnings.filterwarnings("ignore", category=MantissaNoDotYAML1_1Warning)
 
 
 @dataclass(frozen=True, order=True)
@@ -96,37 +102,51 @@ def read(text: str) -> LocatedYaml:
     """
     document = LocatedYaml()
     try:
-        depth = 0
-        for event in YAML().parse(text):
-            if isinstance(event, AliasEvent):
-                line = event.start_mark.line + 1
-                document.problems.append(
-                    Problem(line, "aliases (*name) are not read here; write the value out")
-                )
-            depth += isinstance(event, CollectionStartEvent)
-            depth -= isinstance(event, CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                line = event.start_mark.line + 1
-                document.problems.append(Problem(line, f"more than {MAX_DEPTH} levels deep"))
-                break
+        _refuse_nesting(text, document)
         if not document.problems:
-            loader = YAML(typ="rt", pure=True)
+            loader: Any = YAML(typ="rt", pure=True)
             loader.version = (1, 1)  # as every ROS tool reads it: yes and no are no words
             document.lines[()] = 1
             document.value = _plain(loader.load(text), (), document)
     except DuplicateKeyError as error:
-        mark = error.problem_mark
-        key = str(error.problem).split('"')[1] if '"' in str(error.problem) else "a key"
-        first = error.context_mark
-        twice = f"{key} stands twice" + (f", first in line {first.line + 1}" if first else "")
-        document.problems.append(Problem(mark.line + 1 if mark else 0, twice))
+        document.problems.append(_twice(error))
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = 0 if mark is None else mark.line + 1
-        document.problems.append(Problem(line, f"this is not YAML: {error.problem}"))
+        document.problems.append(_no_yaml(error))
     except (YAMLError, ValueError, RecursionError) as error:
-        document.problems.append(Problem(0, f"this is not YAML: {error}"))
+        told = " ".join(str(error).split())  # ruamel writes several lines
+        document.problems.append(Problem(0, f"this is not YAML: {told}"))
     return document
+
+
+def _refuse_nesting(text: str, document: LocatedYaml) -> None:
+    """Aliases and deep nesting are problems; looked for before anything is built."""
+    depth = 0
+    parser: Any = YAML()
+    for event in parser.parse(text):
+        line = int(event.start_mark.line) + 1
+        if isinstance(event, AliasEvent):
+            told = "aliases (*name) are not read here; write the value out"
+            document.problems.append(Problem(line, told))
+        depth += isinstance(event, CollectionStartEvent)
+        depth -= isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            document.problems.append(Problem(line, f"more than {MAX_DEPTH} levels deep"))
+            break
+
+
+def _twice(error: Any) -> Problem:
+    """Of ruamel's DuplicateKeyError."""
+    mark, first = error.problem_mark, error.context_mark
+    key = str(error.problem).split('"')[1] if '"' in str(error.problem) else "a key"
+    text = f"{key} stands twice" + (f", first in line {first.line + 1}" if first else "")
+    return Problem(mark.line + 1 if mark else 0, f"{text}; keep one")
+
+
+def _no_yaml(error: Any) -> Problem:
+    """Of ruamel's MarkedYAMLError."""
+    mark = error.problem_mark or error.context_mark
+    line = 0 if mark is None else int(mark.line) + 1
+    return Problem(line, f"this is not YAML: {error.problem}")
 
 
 def validated(document: LocatedYaml, model: type[M], what: str) -> M | None:
@@ -137,7 +157,8 @@ def validated(document: LocatedYaml, model: type[M], what: str) -> M | None:
     """
     if document.problems:
         return None
-    if not isinstance(document.value, Mapping):
+    value: Any = document.value
+    if not isinstance(value, Mapping):
         document.problems.append(Problem(0, f"{what} holds `key: value` lines"))
         return None
     try:
@@ -152,11 +173,11 @@ def validated(document: LocatedYaml, model: type[M], what: str) -> M | None:
 
 def _plain(value: Any, way: Way, document: LocatedYaml) -> Any:
     """The values of ruamel's round-trip tree without its types; notes the line of each."""
+    marks: Any = getattr(value, "lc", None)  # CommentedMap and CommentedSeq know where they stand
     if isinstance(value, Mapping):
         found: dict[str, Any] = {}
-        marks = value.lc  # type: ignore[attr-defined]  # CommentedMap
-        for key, item in value.items():
-            line = marks.key(key)[0] + 1
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            line = int(marks.key(key)[0]) + 1
             if not isinstance(key, str):
                 text = f"key {key!r} is a {type(key).__name__}; put it in quotes"
                 document.problems.append(Problem(line, text))
@@ -164,10 +185,9 @@ def _plain(value: Any, way: Way, document: LocatedYaml) -> Any:
             found[str(key)] = _plain(item, (*way, str(key)), document)
         return found
     if isinstance(value, list):
-        marks = value.lc  # type: ignore[attr-defined]  # CommentedSeq
         items: list[Any] = []
-        for i, item in enumerate(value):
-            document.lines[*way, i] = marks.item(i)[0] + 1
+        for i, item in enumerate(cast("list[Any]", value)):
+            document.lines[*way, i] = int(marks.item(i)[0]) + 1
             items.append(_plain(item, (*way, i), document))
         return items
     for kind in (bool, int, float, str):
@@ -211,7 +231,7 @@ def _model_in(annotation: Any) -> Any:
     """The pydantic model inside an annotation such as `tuple[Camera, ...] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for inner in getattr(annotation, "__args__", ()):
+    for inner in cast("tuple[Any, ...]", getattr(cast(object, annotation), "__args__", ())):
         found = _model_in(inner)
         if found is not None:
             return found
