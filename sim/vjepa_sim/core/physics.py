@@ -25,9 +25,9 @@ from vjepa_sim.core.scene import (
     CAMERA_NEAR,
     FINGER_COLOUR,
     NOMINAL_APPEARANCE,
-    Camera,
     SceneAppearance,
     SceneBox,
+    SceneCamera,
 )
 
 TIME_STEP = 1.0 / 240.0  # [s]
@@ -206,11 +206,13 @@ class PandaPhysics:
         for body, (position, orientation) in zip(self._objects, poses):
             self._sim.resetBasePositionAndOrientation(body, position, orientation)
 
-    def render(self, camera: Camera) -> np.ndarray:
+    def render(self, camera: SceneCamera) -> np.ndarray:
         """The picture that `camera` sees now, uint8 RGB [size, size, 3]."""
         return self._capture(camera)[0]
 
-    def render_with_geometry(self, camera: Camera, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    def render_with_geometry(
+        self, camera: SceneCamera, cells: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The picture, and what of the robot stands where in it.
 
         Args:
@@ -236,7 +238,7 @@ class PandaPhysics:
         side = camera.size_px // cells
         return image, maps.reshape(cells, side, cells, side, 3).mean(axis=(1, 3))
 
-    def _capture(self, camera: Camera, flags: int = pybullet.ER_NO_SEGMENTATION_MASK) -> tuple:
+    def _capture(self, camera: SceneCamera, flags: int = pybullet.ER_NO_SEGMENTATION_MASK) -> tuple:
         """Picture uint8 [size, size, 3], depth buffer and segmentation, both [size, size]."""
         look, size = self._appearance, camera.size_px
         _, _, pixels, depth, segmentation = self._sim.getCameraImage(
