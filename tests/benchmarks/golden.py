@@ -19,8 +19,10 @@ import typer
 from perception_pkg.commands.perceive import MODELS
 from rich.console import Console
 from sop_monitor_pkg.core.normal import store as cycle_store
+from sop_monitor_pkg.core.normal.learning import learn
 from sop_monitor_pkg.core.procedure import file as procedure_file
 from sop_monitor_pkg.core.procedure.examples import find_procedure
+from sop_monitor_pkg.core.tracks.sightings import Sighting
 from vjepa_world_model.weights.checkpoints import load_world_model
 from vjepa_world_model.weights.stored import SHIPPED
 
@@ -39,10 +41,16 @@ COUNTS = {"learn": 20, "clean": 12, "faulty": 12}
 def main(
     out: Annotated[Path, typer.Option(help="folder of recordings")] = Path("out/bench/golden"),
     processes: Annotated[int, typer.Option("--workers", min=1, help="worker processes")] = 2,
+    relearn: Annotated[
+        bool, typer.Option("--relearn", help="only learn anew, from the cycles that are stored")
+    ] = False,
 ) -> None:
     """Film, see and encode the cycles of the golden station again; the same command goes on."""
     console = Console()
     with ending_plainly(console, "bench golden"):
+        if relearn:
+            learn_normal(console)
+            return
         pairs()
         models = Models(MODELS / "station_detector", MODELS / "station_defects", SHIPPED)
         parts = film(out, SEED, COUNTS, models, processes, console)
@@ -58,13 +66,25 @@ def main(
                 directions = main_directions([example.latents for _, example in cycles])
             for recording, example in cycles:
                 name = f"{part}_{recording.video.parent.name}"
-                small = replace(example, latents=example.latents @ directions)
+                seen = tuple(map(rounded, example.sightings))
+                small = replace(example, latents=example.latents @ directions, sightings=seen)
                 cycle_store.save(station / f"{name}.npz", small, SHIPPED.name)
                 faults[name] = next((f["kind"] for f in truth(recording)["faults"]), "")
         about = {"seed": SEED, "encoder": SHIPPED.name, "faults": faults}
         (station / "truth.json").write_text(json.dumps(about, indent=1) + "\n")
+        learn_normal(console)
         total = sum(file.stat().st_size for file in station.iterdir())
         console.print(f"{station}: {len(faults)} cycles, {total / 1e6:.1f} MB", highlight=False)
+
+
+def learn_normal(console: Console) -> None:
+    """Normal work as the learner finds it in the stored cycles; tests need not learn it."""
+    files = sorted((GOLDEN / "station").glob("learn_*.npz"))
+    procedure = procedure_file.load(find_procedure("station"))
+    with console.status("learning"):
+        found = learn(procedure, [cycle_store.load(file)[0] for file in files], "golden", 0)
+    shutil.rmtree(GOLDEN / "normal", ignore_errors=True)
+    found.save(GOLDEN / "normal")
 
 
 def pairs() -> None:
@@ -81,6 +101,23 @@ def pairs() -> None:
         states=np.stack([pair.state.numpy() for pair in found]),
         distances_m=np.array([pair.distance_m for pair in found]),
     )
+
+
+def rounded(sighting: Sighting) -> Sighting:
+    """With as many digits as matter: a box to a twentieth of a pixel, probabilities to 1/1000."""
+    parts, scores = sighting.parts, sighting.scores
+    if parts is not None:
+        parts = tuple(
+            replace(
+                part,
+                box=tuple(round(side, 4) for side in part.box),
+                confidence=round(part.confidence, 3),
+            )
+            for part in parts
+        )
+    if scores is not None:
+        scores = {region: round(score, 4) for region, score in scores.items()}
+    return replace(sighting, time_s=round(sighting.time_s, 4), parts=parts, scores=scores)
 
 
 def main_directions(latents: Sequence[np.ndarray]) -> np.ndarray:

@@ -33,7 +33,8 @@ from vjepa_sim.core.scene import (
     turn_about_scene,
 )
 from vjepa_sim.core.tasks import REACH_HIGH, REACH_LOW
-from vjepa_world_model.data.episodes import Episode, finish, has_shard, write_shard
+from vjepa_world_model.data.episode_writing import finish, has_shard, write_shard
+from vjepa_world_model.data.episodes import Episode
 
 FPS = 4
 SHARD_EPISODES = 25

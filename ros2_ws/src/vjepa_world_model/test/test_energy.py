@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model.data.episodes import Episode, finish, write_shard
+from vjepa_world_model.data.episode_writing import finish, write_shard
+from vjepa_world_model.data.episodes import Episode
 from vjepa_world_model.evaluation.energy.landscape import landscape, minimum
 from vjepa_world_model.evaluation.energy.moments import MomentError, Sequence, read_arrays
 from vjepa_world_model.evaluation.energy.ranking import RankingRecipe, evaluate

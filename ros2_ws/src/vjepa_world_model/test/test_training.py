@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from vjepa_world_model.data.episodes import Episode, finish, write_shard
+from vjepa_world_model.data.episode_writing import finish, write_shard
+from vjepa_world_model.data.episodes import Episode
 from vjepa_world_model.training.encoder import (
     EncoderRecipe,
     new_model,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 FILES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 """How the names of video files end, in lower case."""
@@ -36,7 +38,7 @@ class VideoReader:
         try:
             self._container = av.open(str(path))
             stream = self._container.streams.video[0]
-        except (av.error.FFmpegError, OSError, IndexError) as error:
+        except (FFmpegError, OSError, IndexError) as error:
             raise VideoError(
                 f"{path} cannot be read as a video ({' '.join(str(error).split())}); "
                 "give an mp4, avi or mkv file"
@@ -63,7 +65,7 @@ class VideoReader:
                 time_s = number / self.fps if frame.time is None else float(frame.time)
                 yield time_s, frame.to_ndarray(format="rgb24")
                 number += 1
-        except av.error.FFmpegError as error:
+        except FFmpegError as error:
             reason = " ".join(str(error).split())
             raise VideoError(f"{self.path} is damaged after {number} pictures: {reason}") from None
         if not number:
@@ -83,14 +85,24 @@ def thinned(
 
 
 class VideoWriter:
-    """An H.264 file of pictures of one size, complete once the context is left without an error."""
+    """An H.264 file of pictures of one size, complete once the context is left without an error.
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float):
+    `size` is width and height [px]; an odd side loses its last row or column. `options` are those
+    of FFmpeg's libx264.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: float,
+        options: Mapping[str, str] = MappingProxyType({"crf": "20"}),
+    ):
         self._path = Path(path)
         self._part = self._path.with_name(self._path.name + ".part")
         self._container = av.open(str(self._part), "w", format="mp4")
         rate = Fraction(fps).limit_denominator(1000)
-        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        self._stream = self._container.add_stream("libx264", rate=rate, options=dict(options))
         self._stream.width, self._stream.height = (side - side % 2 for side in size)
         self._stream.pix_fmt = "yuv420p"
 
