@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from vjepa_sim.core.camera import CameraFeed, intrinsics
 from vjepa_sim.core.environment import Environment
+from vjepa_sim.core.panda_cell import CAMERA_TARGET
 from vjepa_sim.core.physics import PandaPhysics
 from vjepa_sim.core.scene import (
-    CAMERA_TARGET,
     NOMINAL_APPEARANCE,
-    Camera,
     SceneBox,
+    SceneCamera,
     along_camera,
     turn_about_scene,
 )
 from vjepa_sim.core.tasks import ReachTask
 
 
-def project(camera: Camera, point: np.ndarray) -> np.ndarray:
+def project(camera: SceneCamera, point: np.ndarray) -> np.ndarray:
     """Pixel (u, v) of a point [3] in base_link, by the textbook and `intrinsics`."""
     forward = np.subtract(camera.target, camera.eye)
     forward = forward / np.linalg.norm(forward)
@@ -31,7 +31,7 @@ def project(camera: Camera, point: np.ndarray) -> np.ndarray:
     "point", [(0.50, -0.2, 0.02), (0.62, 0.15, 0.02), (0.70, 0.0, 0.02), (0.45, 0.2, 0.02)]
 )
 def test_the_intrinsics_project_a_ball_to_where_the_picture_shows_it(point):
-    physics, camera = PandaPhysics(), Camera()
+    physics, camera = PandaPhysics(), SceneCamera()
     ball = SceneBox("sphere", (0.01, 0.01, 0.01), point, 0.0, (1.0, 0.0, 1.0))
     physics.reset((), NOMINAL_APPEARANCE)
     without = physics.render(camera).astype(int)
@@ -62,12 +62,12 @@ def test_a_picture_is_rendered_again_only_when_something_in_view_moved():
 @pytest.mark.parametrize("turn_deg", [-30.0, 12.0, 30.0])
 def test_a_turned_camera_sees_a_point_where_the_nominal_one_sees_it_along_turned_axes(turn_deg):
     turn, point = np.deg2rad(turn_deg), np.array([0.55, 0.12, 0.21])
-    turned = turn_about_scene(Camera(), turn)
+    turned = turn_about_scene(SceneCamera(), turn)
     seen = project(turned, point)
-    np.testing.assert_allclose(seen, project(Camera(), along_camera(point, turn)), atol=1e-9)
+    np.testing.assert_allclose(seen, project(SceneCamera(), along_camera(point, turn)), atol=1e-9)
     np.testing.assert_allclose(turned.target, CAMERA_TARGET, atol=1e-12)
     if turn > 0:  # counterclockwise from above: what is ahead of the robot moves to its left
-        assert turned.eye[1] > Camera().eye[1]
+        assert turned.eye[1] > SceneCamera().eye[1]
 
 
 def test_states_along_a_turned_camera_keep_heights_and_turn_the_tool():

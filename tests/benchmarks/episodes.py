@@ -20,7 +20,8 @@ from vjepa_planner_pkg.core.mpc.planning import Planning
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_planner_pkg.core.search.scorer import DirectScorer
 from vjepa_sim.core.environment import Environment
-from vjepa_sim.core.physics import WORKSPACE_HIGH, WORKSPACE_LOW, UnreachableError
+from vjepa_sim.core.panda_cell import WORKSPACE_HIGH, WORKSPACE_LOW
+from vjepa_sim.core.physics import UnreachableError
 from vjepa_world_model.model.world_model import WorldModel
 from vjepa_world_model.weights.checkpoints import load_world_model
 

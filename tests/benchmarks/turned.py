@@ -9,7 +9,7 @@ from vjepa_planner_pkg.core.calibration.run import CalibrationRun
 from vjepa_planner_pkg.core.mpc.episode import run_calibration
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.settling import Settling
-from vjepa_sim.core.scene import CAMERA_TARGET
+from vjepa_sim.core.panda_cell import CAMERA_TARGET
 from vjepa_sim.core.tasks import ReachTask
 
 from benchmarks.episodes import Played, Player, move, plan_and_move, scorer

@@ -15,7 +15,8 @@ from guard_rig import (
 from scipy.spatial.transform import Rotation
 from vjepa_planner_pkg.core.guard.config import GuardConfig
 from vjepa_planner_pkg.core.guard.io import GuardState, Verdict
-from vjepa_planner_pkg.core.guard.limits import Box, Pose, violation
+from vjepa_planner_pkg.core.guard.limits import Pose, violation
+from vjepa_planner_pkg.core.guard.space import AllowedSpace
 
 # What passes.
 
@@ -127,8 +128,8 @@ def test_a_target_outside_each_face_of_the_workspace_is_clipped_to_it(start, tow
     decision = rig.command(position=towards)
     assert decision.verdict is Verdict.CLIPPED
     assert "outside the workspace" in decision.reason
-    box = Box(np.array(rig.config.workspace_min_m), np.array(rig.config.workspace_max_m))
-    np.testing.assert_allclose(rig.tick().pose.position, box.nearest(np.array(towards)))
+    nearest = np.clip(towards, rig.config.workspace_min_m, rig.config.workspace_max_m)
+    np.testing.assert_allclose(rig.tick().pose.position, nearest)
     assert (rig.guard.accepted, rig.guard.clipped) == (0, 1)
 
 
@@ -322,11 +323,11 @@ def test_a_target_accepted_before_the_arm_was_moved_is_not_passed_on():
     ],
 )
 def test_the_last_look_sees_what_the_first_missed(position, rotvec, word):
-    box = Box(np.array([0.3, -0.28, 0.015]), np.array([0.68, 0.28, 0.42]))
+    space = AllowedSpace(np.array([0.3, -0.28, 0.015]), np.array([0.68, 0.28, 0.42]))
     arm = Pose.of(HOME, UPRIGHT)
     target = Pose(np.array(position), Rotation.from_rotvec(rotvec))
-    assert word in violation(target, arm, box, 0.13, 0.35)
-    assert violation(arm, arm, box, 0.13, 0.35) == ""
+    assert word in violation(target, arm, space, 0.13, 0.35)
+    assert violation(arm, arm, space, 0.13, 0.35) == ""
 
 
 @BOTH

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from robot_cell import CLOSEDNESS, POSITION
 
-from vjepa_sim.core.physics import WORKSPACE_HIGH, WORKSPACE_LOW
+from vjepa_sim.core.panda_cell import WORKSPACE_HIGH, WORKSPACE_LOW
 from vjepa_sim.core.tasks import REACH_HIGH, REACH_LOW
 
 MAX_STEP = 0.06  # per axis and environment step [m]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vjepa_sim.core.environment import Environment
-from vjepa_sim.core.scene import Camera
+from vjepa_sim.core.scene import SceneCamera
 
 
-def intrinsics(camera: Camera) -> np.ndarray:
+def intrinsics(camera: SceneCamera) -> np.ndarray:
     """The pinhole matrix K, float64 [3, 3], in pixels.
 
     Pixel centres have whole coordinates, as in OpenCV and ROS. PyBullet's TinyRenderer samples

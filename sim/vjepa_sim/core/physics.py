@@ -10,35 +10,34 @@ from __future__ import annotations
 import numpy as np
 import pybullet
 import pybullet_data
-import robot_cell
 from pybullet_utils import bullet_client
 from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
+from vjepa_sim.core.panda_cell import (
+    FINGER_OPEN,
+    HOME_JOINTS,
+    WORKSPACE_HIGH,
+    WORKSPACE_LOW,
+)
 from vjepa_sim.core.scene import (
     CAMERA_FAR,
     CAMERA_NEAR,
     FINGER_COLOUR,
     NOMINAL_APPEARANCE,
-    Camera,
     SceneAppearance,
     SceneBox,
+    SceneCamera,
 )
 
 TIME_STEP = 1.0 / 240.0  # [s]
 SUBSTEPS_PER_MOVE = 60  # one environment step is 0.25 s: four frames a second, as V-JEPA 2-AC
 RAMP_SUBSTEPS = 40  # the set-point travels this long, the rest of the move settles
 
-CELL = robot_cell.load("panda_sim")  # of this arm
-ARM, WORKSPACE, LIMITS = CELL.needs_arm()
-WORKSPACE_LOW, WORKSPACE_HIGH = np.array(WORKSPACE.low_m), np.array(WORKSPACE.high_m)
-
 ARM_JOINTS = tuple(range(7))
 FINGER_JOINTS = (9, 10)
 HAND_LINK = 8  # hand and fingers are this link and those after it
 GRASP_LINK = 11
-FINGER_OPEN = 0.5 * CELL.gripper.opening_m if CELL.gripper else 0.0  # travel of a finger [m]
-HOME_JOINTS = (0.0, -0.215, 0.0, -2.57, 0.0, 2.356, 0.785)  # [rad], gripper down
 NEARNESS = (0.3, 1.3)  # distances along the optical axis between which the robot is seen [m]
 IK_TOLERANCE = 1e-3  # largest accepted distance between target and solution [m]
 IK_TURN_TOLERANCE = 5e-3  # and angle between them [rad]
@@ -207,11 +206,13 @@ class PandaPhysics:
         for body, (position, orientation) in zip(self._objects, poses):
             self._sim.resetBasePositionAndOrientation(body, position, orientation)
 
-    def render(self, camera: Camera) -> np.ndarray:
+    def render(self, camera: SceneCamera) -> np.ndarray:
         """The picture that `camera` sees now, uint8 RGB [size, size, 3]."""
         return self._capture(camera)[0]
 
-    def render_with_geometry(self, camera: Camera, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    def render_with_geometry(
+        self, camera: SceneCamera, cells: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The picture, and what of the robot stands where in it.
 
         Args:
@@ -237,7 +238,7 @@ class PandaPhysics:
         side = camera.size_px // cells
         return image, maps.reshape(cells, side, cells, side, 3).mean(axis=(1, 3))
 
-    def _capture(self, camera: Camera, flags: int = pybullet.ER_NO_SEGMENTATION_MASK) -> tuple:
+    def _capture(self, camera: SceneCamera, flags: int = pybullet.ER_NO_SEGMENTATION_MASK) -> tuple:
         """Picture uint8 [size, size, 3], depth buffer and segmentation, both [size, size]."""
         look, size = self._appearance, camera.size_px
         _, _, pixels, depth, segmentation = self._sim.getCameraImage(

@@ -13,11 +13,9 @@ import numpy as np
 from robot_cell import POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
-# Nominal camera, looking at the gripper from the front right of the robot, in base_link [m].
-CAMERA_EYE = (1.02, 0.28, 0.47)
-CAMERA_TARGET = (0.47, 0.00, 0.19)
+from vjepa_sim.core.panda_cell import CAMERA_EYE, CAMERA_SIZE_PX, CAMERA_TARGET
+
 CAMERA_FOV_DEG = 50.0
-CAMERA_SIZE_PX = 256
 CAMERA_NEAR, CAMERA_FAR = 0.05, 4.0
 
 # How far a varied scene moves the camera from its nominal place.
@@ -35,7 +33,7 @@ FINGER_COLOUR = (1.0, 0.45, 0.0)
 
 
 @dataclass(frozen=True)
-class Camera:
+class SceneCamera:
     """Pinhole camera, square picture: eye and target in base_link [m], up is a unit vector."""
 
     eye: tuple[float, float, float] = CAMERA_EYE
@@ -60,7 +58,7 @@ class SceneBox:
 class SceneLayout:
     """What stays the same between now and the goal picture."""
 
-    camera: Camera
+    camera: SceneCamera
     objects: tuple[SceneBox, ...]
 
 
@@ -83,12 +81,12 @@ NOMINAL_APPEARANCE = SceneAppearance()
 
 def sample_layout(rng: np.random.Generator, varied: bool) -> SceneLayout:
     """Three task objects at random places; the camera is nominal, or moved when `varied`."""
-    return SceneLayout(sample_camera(rng) if varied else Camera(), _sample_objects(rng))
+    return SceneLayout(sample_camera(rng) if varied else SceneCamera(), _sample_objects(rng))
 
 
-def sample_camera(rng: np.random.Generator) -> Camera:
+def sample_camera(rng: np.random.Generator) -> SceneCamera:
     """The nominal camera moved by up to 3 cm and turned by up to 4 degrees, uniform in both."""
-    nominal = Camera()
+    nominal = SceneCamera()
     eye = np.array(nominal.eye) + _unit_vector(rng) * rng.uniform(0.0, CAMERA_MAX_SHIFT)
     turn = _unit_vector(rng) * rng.uniform(0.0, CAMERA_MAX_TURN)
     view = np.array(nominal.target) - np.array(nominal.eye)
@@ -101,7 +99,7 @@ def sample_camera(rng: np.random.Generator) -> Camera:
     )
 
 
-def turn_about_scene(camera: Camera, angle_rad: float) -> Camera:
+def turn_about_scene(camera: SceneCamera, angle_rad: float) -> SceneCamera:
     """`camera` carried around the vertical through CAMERA_TARGET, counterclockwise from above."""
     eye, target = (_turned(np.array(p), angle_rad) for p in (camera.eye, camera.target))
     return replace(

@@ -7,6 +7,7 @@ import time
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseStamped, TwistStamped
 from node_kit.stamps import stamp_ns
+from robot_cell import ANGULAR, LINEAR
 from std_msgs.msg import Header
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState
 
@@ -58,8 +59,8 @@ def twist_message(output: Output, frame: str) -> TwistStamped:
     """The twist of an output that has one."""
     message = TwistStamped(header=_header(output, frame))
     linear, angular = message.twist.linear, message.twist.angular
-    linear.x, linear.y, linear.z = map(float, output.twist[:3])
-    angular.x, angular.y, angular.z = map(float, output.twist[3:])
+    linear.x, linear.y, linear.z = map(float, output.twist[LINEAR])
+    angular.x, angular.y, angular.z = map(float, output.twist[ANGULAR])
     return message
 
 

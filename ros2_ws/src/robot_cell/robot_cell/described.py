@@ -9,14 +9,15 @@ from __future__ import annotations
 import difflib
 import math
 import stat
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     CollectionEndEvent,
@@ -30,8 +31,13 @@ Way = tuple[str | int, ...]
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16
+"""Files of people are far smaller; this many are read in 3 s."""
+
 MAX_DEPTH = 20
+
+# 1e-3 is a number here as everywhere else but in YAML 1.1.
+warnings.filterwarnings("ignore", category=MantissaNoDotYAML1_1Warning)
 
 
 @dataclass(frozen=True, order=True)
@@ -103,17 +109,23 @@ def read(text: str) -> LocatedYaml:
     try:
         document.problems += _shape(text)
         if not document.problems:
-            loader = YAML(typ="rt", pure=True)
+            loader: Any = YAML(typ="rt", pure=True)
             loader.version = (1, 1)  # as every ROS tool reads it: yes and no are no words
             document.lines[()] = 1
             document.value = _plain(loader.load(text), (), document)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = 0 if mark is None else mark.line + 1
-        document.problems.append(Problem(line, f"this is not YAML: {error.problem}"))
+        document.problems.append(_no_yaml(error))
     except (YAMLError, ValueError, RecursionError) as error:
-        document.problems.append(Problem(0, f"this is not YAML: {error}"))
+        told = " ".join(str(error).split())  # ruamel writes several lines
+        document.problems.append(Problem(0, f"this is not YAML: {told}"))
     return document
+
+
+def _no_yaml(error: Any) -> Problem:
+    """Of ruamel's MarkedYAMLError."""
+    mark = error.problem_mark or error.context_mark
+    line = 0 if mark is None else int(mark.line) + 1
+    return Problem(line, f"this is not YAML: {error.problem}")
 
 
 def validated(document: LocatedYaml, model: type[M], what: str) -> M | None:
@@ -124,7 +136,8 @@ def validated(document: LocatedYaml, model: type[M], what: str) -> M | None:
     """
     if document.problems:
         return None
-    if not isinstance(document.value, Mapping):
+    value: Any = document.value
+    if not isinstance(value, Mapping):
         document.problems.append(Problem(0, f"{what} holds `key: value` lines"))
         return None
     try:
@@ -142,8 +155,9 @@ def _shape(text: str) -> list[Problem]:
     found: list[Problem] = []
     keys: list[dict[str, int] | None] = []  # of each open mapping, with their lines; None: a list
     expects_key: list[bool] = []
-    for event in YAML().parse(text):
-        line = event.start_mark.line + 1
+    parser: Any = YAML()
+    for event in parser.parse(text):
+        line = int(event.start_mark.line) + 1
         if isinstance(event, CollectionEndEvent):
             keys.pop()
             expects_key.pop()
@@ -154,7 +168,9 @@ def _shape(text: str) -> list[Problem]:
             known = keys[-1]
             if known is not None and expects_key[-1] and isinstance(event, ScalarEvent):
                 if event.value in known:
-                    twice = f"{event.value} stands twice, first in line {known[event.value]}"
+                    twice = (
+                        f"{event.value} stands twice, first in line {known[event.value]}; keep one"
+                    )
                     found.append(Problem(line, twice))
                 known.setdefault(event.value, line)
             expects_key[-1] = not expects_key[-1]
@@ -168,11 +184,11 @@ def _shape(text: str) -> list[Problem]:
 
 def _plain(value: Any, way: Way, document: LocatedYaml) -> Any:
     """The values of ruamel's round-trip tree without its types; notes the line of each."""
+    marks: Any = getattr(value, "lc", None)  # CommentedMap and CommentedSeq know where they stand
     if isinstance(value, Mapping):
         found: dict[str, Any] = {}
-        marks = value.lc  # type: ignore[attr-defined]  # CommentedMap
-        for key, item in value.items():
-            line = marks.key(key)[0] + 1
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            line = int(marks.key(key)[0]) + 1
             if not isinstance(key, str):
                 text = f"key {key!r} is a {type(key).__name__}; put it in quotes"
                 document.problems.append(Problem(line, text))
@@ -180,10 +196,9 @@ def _plain(value: Any, way: Way, document: LocatedYaml) -> Any:
             found[str(key)] = _plain(item, (*way, str(key)), document)
         return found
     if isinstance(value, list):
-        marks = value.lc  # type: ignore[attr-defined]  # CommentedSeq
         items: list[Any] = []
-        for i, item in enumerate(value):
-            document.lines[*way, i] = marks.item(i)[0] + 1
+        for i, item in enumerate(cast("list[Any]", value)):
+            document.lines[*way, i] = int(marks.item(i)[0]) + 1
             items.append(_plain(item, (*way, i), document))
         return items
     for kind in (bool, int, float, str):
@@ -227,7 +242,7 @@ def _model_in(annotation: Any) -> Any:
     """The pydantic model inside an annotation such as `tuple[Camera, ...] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for inner in getattr(annotation, "__args__", ()):
+    for inner in cast("tuple[Any, ...]", getattr(cast(object, annotation), "__args__", ())):
         found = _model_in(inner)
         if found is not None:
             return found

@@ -21,20 +21,27 @@ POSE = slice(0, 6)
 CLOSEDNESS = 6
 """Of the gripper: 0 open, 1 closed."""
 
+LINEAR, ANGULAR = POSITION, ROTATION
+"""Of a twist float [6]: velocity [m/s] and turn rate [rad/s]."""
+
+ROTATION_CONVENTION = "xyz"
+"""As `scipy.spatial.transform.Rotation.from_euler` reads it: lower case is extrinsic."""
+
 
 @dataclass(frozen=True)
 class StateLayout:
     """Named slices of a state float [..., size] in the robot's base frame.
 
     Attributes:
-        position: [m]. rotation: extrinsic xyz Euler angles [rad]. closedness: index, 0 open to 1.
-        size: numbers in a state.
+        position: [m]. rotation: Euler angles [rad]. closedness: index, 0 open to 1.
+        size: numbers in a state. rotation_convention: of the Euler angles, as scipy names it.
     """
 
     position: slice = field(default_factory=lambda: POSITION)
     rotation: slice = field(default_factory=lambda: ROTATION)
     closedness: int = CLOSEDNESS
     size: int = 7
+    rotation_convention: str = ROTATION_CONVENTION
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,14 @@ class ActionLayout:
 
     Attributes:
         position: [m]. rotation: Euler angles of R2 R1^T [rad]. closedness: index of a difference.
-        size: numbers in an action.
+        size: numbers in an action. rotation_convention: of the Euler angles, as scipy names it.
     """
 
     position: slice = field(default_factory=lambda: POSITION)
     rotation: slice = field(default_factory=lambda: ROTATION)
     closedness: int = CLOSEDNESS
     size: int = 7
+    rotation_convention: str = ROTATION_CONVENTION
 
 
 STATE, ACTION = StateLayout(), ActionLayout()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from robot_cell import ACTION, STATE, Cell, DescribedError, find_cell, load, shipped
+from robot_cell import ACTION, STATE, Camera, Cell, DescribedError, find_cell, load, shipped
 
 GOOD = """\
 cell: 1
@@ -60,21 +61,45 @@ def test_shipped_cells_are_found_by_name(name: str) -> None:
     assert load(find_cell(name)) == load(name)
 
 
+def test_the_example_of_the_readme_is_a_cell(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    example = readme.split("```yaml\n")[1].split("```")[0]
+    cell = read(tmp_path, example)
+    described = cell.model_dump(exclude_unset=True)
+    for part in (cell, cell.arm, cell.gripper, cell.workspace, cell.limits, cell.camera()):
+        assert part is not None
+        fields = type(part).model_fields.keys()
+        assert fields == part.model_fields_set, f"{type(part).__name__} has more than it shows"
+    assert described["workspace"]["keep_out"][0]["high_m"] == (0.4, 0.3, 0.2)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
         ("  step_m: 0.1", "  stepm: 0.1", 8, "did you mean step_m"),
         ("  step_m: 0.1", "  step_m: .nan", 8, "a NaN"),
         ("  step_m: 0.1", "  step_m: -1", 8, "greater than 0"),
-        ("  step_m: 0.1", "  step_m: true", 7, "write a number"),
-        ("  low_m: [0.2, -0.3, 0.02]", "  low_m: [0.7, -0.3, 0.02]", 4, "low_m must be below"),
-        ("  high_m: [0.6, 0.3, 0.5]", "  high_m: [600, 300, 500]", 4, "write metres"),
+        ("  step_m: 0.1", "  step_m: true", 8, "valid number"),
+        ("  low_m: [0.2, -0.3, 0.02]", "  low_m: [0.7, -0.3, 0.02]", 6, "low_m must be below"),
+        ("  high_m: [0.6, 0.3, 0.5]", "  high_m: [600, 300, 500]", 6, "write metres"),
         ("  high_m: [0.6, 0.3, 0.5]", "  high_m: [0.6, 0.3]", 6, "missing"),
         ("cell: 1", "cell: 2", 1, "cell is 2"),
-        ("name: wrist", "name: front", 1, "camera front stands twice"),
+        ("name: wrist", "name: front", 13, "camera front stands twice"),
         ("name: lab", "name: lab\nname: hall", 3, "stands twice"),
         ("name: lab", "name: &a lab\n", 0, ""),
         ("fr3_link0", "'fr3 link0'", 3, "arm.base_frame"),
+        ("  step_m: 0.1", "  step_m: '0.1'", 8, "valid number"),
+        ("  step_m: 0.1", "  step_m: 100", 8, "less than or equal to 1"),
+        ("  turn_rad: 0.3", "  turn_rad: 17", 9, "less than or equal to 3"),
+        ("  - name: wrist", "  - name: wrist\n    size_px: [640, 480.5]", 17, "size_px.1"),
+        ("  - name: wrist", "  - name: wrist\n    topic: camera//image", 17, "topic"),
+        ("  - name: wrist", "  - name: wrist\n    mm_per_px: 0", 17, "greater than 0"),
+        ("name: lab", "name: lab\ngripper: {}", 3, "opening_m: is missing"),
+        ("name: lab", "name: lab\ngripper: {opening_m: 80}", 3, "write metres"),
+        ("name: lab", "name: lab\ngripper: {kind: suction, opening_m: 0.1}", 3, "no fingers"),
+        ("arm: {", "arm: {home_rad: [0.0, -45.0], ", 3, "write radians"),
+        ("limits:", "  keep_out: [{low_m: [0, 0, 0], high_m: [0, 1, 1]}]\nlimits:", 7, "x goes"),
+        ("limits:", "  keep_out: [{low_m: [-1, -1, -1], high_m: [1, 1, 1]}]\nlimits:", 7, "whole"),
     ],
 )
 def test_each_mistake_is_named_with_its_line(
@@ -104,6 +129,25 @@ def test_a_cell_without_an_arm_says_so_when_one_is_needed() -> None:
         load("station").needs_arm()
     with pytest.raises(ValueError, match="no camera 'wrist'; it has overhead"):
         load("station").camera("wrist")
+
+
+def test_limits_without_an_arm_are_refused(tmp_path: Path) -> None:
+    said = refused(tmp_path, re.sub("^arm:.*\n", "", GOOD, flags=re.M))
+    assert "workspace and limits without an arm" in said
+
+
+def test_a_gripper_of_suction_needs_no_opening(tmp_path: Path) -> None:
+    cell = read(tmp_path, GOOD + "gripper: {kind: suction, max_force_n: 20}\n")
+    assert cell.gripper is not None and cell.gripper.opening_m is None
+
+
+def test_a_picture_of_another_camera_is_named() -> None:
+    camera = load("station").camera()
+    assert camera.refuse(480, 360, "camera_optical_frame") == ""
+    assert "is 640x480" in camera.refuse(640, 480, "camera_optical_frame")
+    assert "frame 'world'" in camera.refuse(480, 360, "world")
+    anything = Camera(name="any", frame="")
+    assert anything.refuse(7, 5, "world") == ""
 
 
 def test_what_is_no_file_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -140,6 +184,27 @@ def test_what_is_no_file_is_refused_in_one_line(tmp_path: Path) -> None:
 )
 def test_what_is_no_cell_file_is_refused(tmp_path: Path, text: str) -> None:
     assert "cannot be used" in refused(tmp_path, text)
+
+
+FINITE = st.integers(-1900, 1900).map(lambda hundredths: hundredths / 100)
+
+
+@given(low=st.tuples(FINITE, FINITE, FINITE), high=st.tuples(FINITE, FINITE, FINITE))
+def test_a_box_is_taken_exactly_if_it_is_not_inverted(
+    tmp_path_factory: pytest.TempPathFactory,
+    low: tuple[float, float, float],
+    high: tuple[float, float, float],
+) -> None:
+    text = GOOD.replace("[0.2, -0.3, 0.02]", str(list(low)))
+    text = text.replace("[0.6, 0.3, 0.5]", str(list(high)))
+    file = tmp_path_factory.mktemp("boxes") / "lab.yaml"
+    file.write_text(text)
+    if all(a < b for a, b in zip(low, high, strict=True)):
+        workspace = load(file).needs_arm()[1]
+        assert (workspace.low_m, workspace.high_m) == (low, high)
+    else:
+        with pytest.raises(DescribedError, match="line 6: workspace.high_m"):
+            load(file)
 
 
 @given(text=st.text(max_size=60))

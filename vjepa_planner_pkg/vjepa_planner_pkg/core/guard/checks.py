@@ -7,13 +7,13 @@ import math
 from vjepa_planner_pkg.core.guard.config import GuardConfig
 from vjepa_planner_pkg.core.guard.io import CommandInput, Now, StateInput
 from vjepa_planner_pkg.core.guard.limits import (
-    Box,
     Pose,
     part_way,
     refuse_pose,
     share_within,
     step_between,
 )
+from vjepa_planner_pkg.core.guard.space import AllowedSpace
 
 CLOSEDNESS_SLACK = 0.1  # how far closedness may be outside 0..1: sensors are not exact
 
@@ -60,23 +60,26 @@ def refuse_times(
     return ""
 
 
-def within_reach(wanted: Pose, arm: Pose, box: Box, config: GuardConfig) -> tuple[Pose | None, str]:
-    """The target inside box and step limits of an arm at `arm`, and what had to be clipped.
+def within_reach(
+    wanted: Pose, arm: Pose, space: AllowedSpace, config: GuardConfig
+) -> tuple[Pose | None, str]:
+    """The target in the allowed space and the step limits of an arm at `arm`, and what was clipped.
 
     No target where clipping would move it by more than a whole step: such a command is a fault
-    (metres for millimetres, say), and half of its direction is no better.
+    (metres for millimetres, say), and half of its direction is no better. None, either, where a
+    keep-out box lies on the way.
     """
-    # From the box's edge when the arm stands in the margin: from there the way is inside.
-    start = Pose(box.nearest(arm.position), arm.rotation)
+    # From the edge when the arm stands in the margin: from there the way is inside.
+    start = Pose(space.nearest(arm.position), arm.rotation)
     reach_m = config.max_step_m - math.dist(start.position, arm.position)
-    boxed = Pose(box.nearest(wanted.position), wanted.rotation)
+    boxed = Pose(space.nearest(wanted.position), wanted.rotation)
     cut_m = math.dist(wanted.position, boxed.position)
     way, turn = step_between(start, boxed)
     share, turn_share = share_within(reach_m, way), share_within(config.max_step_rad, turn)
     target = boxed if share == turn_share == 1.0 else part_way(start, boxed, share, turn_share)
     reasons = []
     if cut_m > 0.0:
-        reasons.append(f"target is {100 * cut_m:.1f} cm outside the workspace")
+        reasons.append(f"target is {100 * cut_m:.1f} cm {space.where(wanted.position)}")
     if share < 1.0:
         reasons.append(f"step is {100 * way:.1f} cm, limit {100 * config.max_step_m:g} cm")
     if turn_share < 1.0:
@@ -85,6 +88,9 @@ def within_reach(wanted: Pose, arm: Pose, box: Box, config: GuardConfig) -> tupl
     lost_m, lost_rad = step_between(wanted, target)
     if lost_m > config.max_step_m or lost_rad > config.max_step_rad:
         return None, f"{reason}: too far off to be clipped"
+    barred = space.refuse_way(start.position, target.position)
+    if barred:
+        return None, ", ".join([*reasons, barred])
     return target, reason
 
 

@@ -81,6 +81,7 @@ class GuardConfig(GuardParameters):
 
     Attributes:
         workspace_min_m, workspace_max_m: corners of the box that targets stay in [m].
+        keep_out_m: corners, low and high, of the boxes inside it that targets stay out of [m].
         workspace_margin_m: how far the measured pose may be outside before the guard holds [m].
         max_step_m, max_step_rad: largest distance and turn from measured pose to target.
         max_linear_speed_m_s, max_angular_speed_rad_s, max_closedness_rate_1_s: fastest motion.
@@ -88,6 +89,7 @@ class GuardConfig(GuardParameters):
 
     workspace_min_m: list[float]
     workspace_max_m: list[float]
+    keep_out_m: list[tuple[list[float], list[float]]]
     workspace_margin_m: float
     max_step_m: float
     max_step_rad: float
@@ -110,6 +112,7 @@ class GuardConfig(GuardParameters):
         described = {
             "workspace_min_m": list(workspace.low_m),
             "workspace_max_m": list(workspace.high_m),
+            "keep_out_m": [(list(box.low_m), list(box.high_m)) for box in workspace.keep_out],
             "workspace_margin_m": workspace.margin_m,
             "max_step_m": limits.step_m,
             "max_step_rad": limits.turn_rad,

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from robot_cell import ANGULAR, LINEAR
 
 from vjepa_planner_pkg.core.guard.checks import (
     refuse_command,
@@ -41,8 +42,6 @@ from vjepa_planner_pkg.core.guard.io import (
     Verdict,
 )
 from vjepa_planner_pkg.core.guard.limits import (
-    ROUNDING,
-    Box,
     Pose,
     limit_twist,
     part_way,
@@ -52,6 +51,7 @@ from vjepa_planner_pkg.core.guard.limits import (
     violation,
 )
 from vjepa_planner_pkg.core.guard.single_writer import SingleWriter
+from vjepa_planner_pkg.core.guard.space import ROUNDING, AllowedSpace
 
 ARRIVED_M, ARRIVED_RAD = 0.003, 0.02  # nearer than this, a move passed on is over
 TRACKING_S = 0.5  # time constant with which the twist takes back the lag behind the set-point
@@ -111,7 +111,7 @@ class CommandGuard:
     def __init__(self, config: GuardConfig):
         self.config = config
         self.accepted = self.clipped = self.rejected = 0
-        self._box = Box(np.array(config.workspace_min_m), np.array(config.workspace_max_m))
+        self._space = AllowedSpace.of(config)
         self._command_writer = SingleWriter("end_effector_command")
         self._now: Now | None = None
         self._latest_ros_ns: int | None = None
@@ -185,7 +185,7 @@ class CommandGuard:
         if reason:
             return self._refuse(reason, now)
         wanted = Pose.of(command.position, command.quaternion)
-        target, clip_reason = within_reach(wanted, self._measured.pose, self._box, self.config)
+        target, clip_reason = within_reach(wanted, self._measured.pose, self._space, self.config)
         closedness = min(max(float(command.closedness), 0.0), 1.0)
         if closedness != command.closedness:
             clip_reason = clip_reason or f"closedness {command.closedness:g} is outside 0..1"
@@ -308,11 +308,11 @@ class CommandGuard:
                 f"the stamp of end_effector_state is older than {c.state_max_stamp_age_s:g} s: "
                 f"compare clocks and use_sim_time{ignored}"
             )
-        outside = self._box.distance(measured.pose.position)
+        outside = self._space.distance(measured.pose.position)
         if outside > c.workspace_margin_m:
             return (
-                f"the arm is {100 * outside:.1f} cm outside the workspace: move it back by hand "
-                "or widen the workspace of the cell"
+                f"the arm is {100 * outside:.1f} cm {self._space.where(measured.pose.position)}: "
+                "move it back by hand or change the workspace of the cell"
             )
         if now.steady_s - self._intruder_at_s <= c.hold_s:
             return TWO_DRIVERS
@@ -383,7 +383,9 @@ class CommandGuard:
         if not self._target_is_new:
             return None
         self._target_is_new = False
-        if not self._near(target.pose, c.max_step_m, c.max_step_rad):
+        here = self._space.nearest(self._measured.pose.position)
+        moved = not self._near(target.pose, c.max_step_m, c.max_step_rad)
+        if moved or self._space.refuse_way(here, target.pose.position):
             self._note_refusal("command: the arm moved away before it was passed on", now)
             return self._hold(now)
         self._closedness = target.closedness
@@ -408,6 +410,10 @@ class CommandGuard:
         setpoint = target.pose if share == 1.0 else part_way(previous, target.pose, share, share)
         if not self._near(setpoint, c.max_lead_m, c.max_lead_rad):
             setpoint = previous  # wait for the arm
+        barred = self._space.refuse_way(previous.position, setpoint.position)
+        if barred:  # it was not from where the command came in
+            self._note_refusal(f"command: {barred}", now)
+            return self._hold(now)
         twist = velocity_between(measured.pose, previous, TRACKING_S)
         if elapsed_s > 0.0:
             twist = twist + velocity_between(previous, setpoint, elapsed_s)
@@ -429,7 +435,7 @@ class CommandGuard:
         silent_s = now.steady_s - measured.received_s
         if (
             silent_s > c.state_max_age_s + c.hold_s
-            or self._box.distance(measured.pose.position) > c.workspace_margin_m
+            or self._space.distance(measured.pose.position) > c.workspace_margin_m
         ):
             return Output(measured.stamp_ns, None, None, twist, hold=True)
         # The first pose is kept, else an arm that sags a little would sink tick by tick.
@@ -446,12 +452,12 @@ class CommandGuard:
             reason = "a move while the arm must hold"
         elif output.pose is not None:
             reason = violation(
-                output.pose, self._measured.pose, self._box, c.max_step_m, c.max_step_rad
+                output.pose, self._measured.pose, self._space, c.max_step_m, c.max_step_rad
             )
         if not reason and output.closedness is not None and not 0.0 <= output.closedness <= 1.0:
             reason = f"closedness {output.closedness}"
         if not reason and output.twist is not None:
-            linear, angular = math.hypot(*output.twist[:3]), math.hypot(*output.twist[3:])
+            linear, angular = math.hypot(*output.twist[LINEAR]), math.hypot(*output.twist[ANGULAR])
             if not (linear <= c.max_linear_speed_m_s + ROUNDING) or not (
                 angular <= c.max_angular_speed_rad_s + ROUNDING
             ):
@@ -491,7 +497,7 @@ class CommandGuard:
     def _rest_pose(self) -> Pose:
         """Where the arm is, brought to the edge of the box if it stands in the margin."""
         pose = self._measured.pose
-        return Pose(self._box.nearest(pose.position), pose.rotation)
+        return Pose(self._space.nearest(pose.position), pose.rotation)
 
     def _near(self, pose: Pose, metres: float, radians: float) -> bool:
         way, turn = step_between(self._measured.pose, pose)

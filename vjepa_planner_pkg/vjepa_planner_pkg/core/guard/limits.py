@@ -1,7 +1,8 @@
 """What a pose may be and how far it may be from another: the geometry behind the command guard.
 
-Plain functions of poses in base_link. `refuse_pose` and `violation` look at one thing from both
-ends: the first refuses bad numbers at the entrance, the second judges what is about to leave.
+Plain functions of poses of the tool frame in the base frame. `refuse_pose` and `violation` look at
+one thing from both ends: the first refuses bad numbers at the entrance, the second judges what is
+about to leave.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from robot_cell import ANGULAR, LINEAR
 from scipy.spatial.transform import Rotation
 
+from vjepa_planner_pkg.core.guard.space import ROUNDING, AllowedSpace
+
 UNIT_TOLERANCE = 1e-3  # how far the length of an incoming quaternion may be from 1
-ROUNDING = 1e-9  # [m], [rad]: what floating point may add to a limit
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Position float64 [3] in metres and orientation of tool0, both in base_link."""
+    """Position float64 [3] in metres and orientation of the tool frame, both in the base frame."""
 
     position: np.ndarray
     rotation: Rotation
@@ -33,22 +36,6 @@ class Pose:
     def quaternion(self) -> np.ndarray:
         """float64 [4]: x, y, z, w, of length 1."""
         return self.rotation.as_quat()
-
-
-@dataclass(frozen=True)
-class Box:
-    """The workspace: an axis-aligned box for the origin of tool0 [m]."""
-
-    low: np.ndarray
-    high: np.ndarray
-
-    def nearest(self, position: np.ndarray) -> np.ndarray:
-        """The point of the box next to `position`, float64 [3]."""
-        return np.clip(position, self.low, self.high)
-
-    def distance(self, position: np.ndarray) -> float:
-        """How far `position` is outside the box [m]; 0 inside."""
-        return math.dist(position, self.nearest(position))
 
 
 def refuse_pose(position: Sequence[float], quaternion: Sequence[float]) -> str:
@@ -70,7 +57,7 @@ def step_between(start: Pose, end: Pose) -> tuple[float, float]:
 
 
 def velocity_between(start: Pose, end: Pose, duration_s: float) -> np.ndarray:
-    """Twist [6] from one pose to another: linear [m/s] and angular [rad/s], in base_link."""
+    """Twist [6] from one pose to another: linear [m/s] and angular [rad/s], in the base frame."""
     turn = (end.rotation * start.rotation.inv()).as_rotvec()
     return np.concatenate([end.position - start.position, turn]) / duration_s
 
@@ -89,25 +76,25 @@ def share_within(limit: float, way: float) -> float:
 
 def limit_twist(twist: np.ndarray, linear: float, angular: float) -> np.ndarray:
     """The same direction [6], no faster than `linear` [m/s] and `angular` [rad/s]."""
-    speed, turn_rate = math.hypot(*twist[:3]), math.hypot(*twist[3:])
+    speed, turn_rate = math.hypot(*twist[LINEAR]), math.hypot(*twist[ANGULAR])
     return np.concatenate(
         [
-            twist[:3] * share_within(linear, speed),
-            twist[3:] * share_within(angular, turn_rate),
+            twist[LINEAR] * share_within(linear, speed),
+            twist[ANGULAR] * share_within(angular, turn_rate),
         ]
     )
 
 
 def violation(
-    target: Pose, measured: Pose, box: Box, max_step_m: float, max_step_rad: float
+    target: Pose, measured: Pose, space: AllowedSpace, max_step_m: float, max_step_rad: float
 ) -> str:
     """Why `target` must not be sent to an arm that stands at `measured`; empty when it may."""
     reason = refuse_pose(target.position, target.quaternion)
     if reason:
         return reason
-    outside = box.distance(target.position)
+    outside = space.distance(target.position)
     if outside > ROUNDING:
-        return f"target is {100 * outside:.1f} cm outside the workspace"
+        return f"target is {100 * outside:.1f} cm {space.where(target.position)}"
     way, turn = step_between(measured, target)
     if way > max_step_m + ROUNDING or turn > max_step_rad + ROUNDING:
         return (
