@@ -74,7 +74,7 @@ def test_a_recorded_station_serves_as_well(tmp_path):
         ("regions: 3", "has no regions"),
         (GOOD.replace("[10, 10, 60, 30]", "[60, 10, 10, 30]"), "give x0, y0, x1, y1"),
         (GOOD.replace("[10, 10, 60, 30]", "[10, 10, 60]"), "give x0, y0, x1, y1"),
-        (GOOD.replace("look_for: text", "look_for: cats"), "look_for is text or defects"),
+        (GOOD.replace("look_for: text", "look_for: cats"), "look_for is text, part, surface"),
         (GOOD.replace('"M[34]"', '"M[34"'), "unterminated"),
         (GOOD.replace("codes:", "code:"), "unknown entries code"),
         (GOOD.replace("[QR]", "[qrs]"), "unknown kinds of code qrs; known are .*datamatrix.* qr"),

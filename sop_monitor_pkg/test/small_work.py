@@ -19,6 +19,8 @@ procedure: small
 title: A small work
 order: listed
 parts: [nut_m3, nut_m4]
+variants: [[nut_m3, nut_m4]]
+holders: [hand, tool]
 steps:
   - {step: take, title: Take it}
   - {step: turn, title: Turn it}

@@ -109,7 +109,7 @@ def test_what_lay_there_when_the_cycle_began_was_not_dropped_in_it(known):
 
 
 def test_a_hand_may_be_anywhere_and_a_part_may_be_carried_anywhere(known):
-    watch_ = PlaceWatch(places.Places(("hand",)), ["nut_m3"])
+    watch_ = PlaceWatch(places.Places(("hand",)), ["hand", "tool"])
     carried = [
         Sighting(0.1 * i, (part("nut_m3", 1, 0.02 * i, 0.9),)) for i in range(20)
     ]  # never at rest

@@ -103,11 +103,11 @@ REGION = STEPS + "regions:\n  plate:\n"
         (STEPS + "people:\n  boss: {told_by: [phone]}\n", 6, "choose one of page, mqtt"),
         (STEPS + "priorities:\n  defect: urgent\n", 6, "choose one of low"),
         (STEPS + "title: a\ntitle: b\n", 6, "title stands twice, first in line 5"),
-        (STEPS + "parts: &x [a]\npeople: *x\n", 5, "aliases"),
+        (STEPS + "parts: &x [a]\npeople: *x\n", 6, "aliases"),
         (STEPS + "size: [640]\n", 5, "[width, height]"),
         (STEPS + "mm_per_px: .inf\n", 5, "width of a pixel"),
         (REGION + "    box: [4, 0, 2, 9]\n    look_for: text\n", 7, "[x0, y0, x1, y1]"),
-        (REGION + "    box: [0, 0, 2, 9]\n    look_for: texts\n", 8, "one of text, defects"),
+        (REGION + "    box: [0, 0, 2, 9]\n    look_for: texts\n", 8, "one of text, part, surface"),
         (REGION + "    box: [0, 0, 2, 9]\n    look_four: text\n", 8, "did you mean look_for?"),
         (REGION + "    pattern: '['\n", 7, "no regular expression"),
     ],
@@ -124,6 +124,32 @@ def test_regions_of_the_picture_may_stand_in_a_procedure():
     )
     assert complaints(STEPS + layout) == []
     assert complaints(layout + REGION + label) == []
+
+
+def test_variants_and_holders_are_written_not_guessed_from_names(station):
+    assert station.variants == (("screw_m3", "screw_m4"),)
+    assert station.holders == ("hand", "tool")
+    assert station.are_variants("screw_m3", "screw_m4")
+    assert not station.are_variants("base", "screw_m3")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("parts: [a, b]\nvariants: [[a, c]]\n", 2, "there is no part 'c'"),
+        ("parts: [a, b]\nvariants: [[a]]\n", 2, "name what it is mistaken for"),
+        ("parts: [a, b, c]\nvariants: [[a, b], [b, c]]\n", 2, "two groups"),
+        ("parts: [a, b]\nholders: [a]\n", 2, "a is a part"),
+    ],
+)
+def test_mistakes_in_variants_and_holders_are_explained(text, line, words):
+    errors = complaints(text + STEPS)
+    assert any(words in e and e.startswith(f"line {line}:") for e in errors), errors
+
+
+def test_parts_that_nobody_moves_are_a_warning():
+    _, problems = check("parts: [a]\n" + STEPS)
+    assert any(p.warning and "no holders" in p.text for p in problems)
 
 
 def test_a_circle_is_spelt_out():

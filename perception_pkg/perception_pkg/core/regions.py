@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-TEXT, DEFECTS = "text", "defects"
+TEXT, PART, DEFECTS = "text", "part", "defects"
+LOOK_FOR = {"text": TEXT, "part": PART, "surface": DEFECTS, "defects": DEFECTS}
 STATION_PLANES = {"fixture": "base_top"}  # planes of a station's regions that are called otherwise
 
 
@@ -36,7 +37,7 @@ class Region:
 
     Attributes:
         box: x0, y0, x1, y1 [px], x1 and y1 not included.
-        look_for: `text` or `defects`.
+        look_for: `text`, `part` or `defects`, which a file calls `surface`.
         pattern: regular expression that a whole text must match; empty: any.
         codes: kinds of code that count here, as `code_kind` calls them; empty: all.
         mm_per_px: 0: not calibrated.
@@ -147,14 +148,14 @@ def _region(name: str, entry: dict[str, Any], scale: float) -> Region:
     box = tuple(int(number) for number in entry.get("box", ()))
     if len(box) != 4 or not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
         raise ValueError(f"region {name!r} has the box {list(box)}; give x0, y0, x1, y1 in pixels")
-    if entry.get("look_for") not in (TEXT, DEFECTS):
-        raise ValueError(f"region {name!r}: look_for is {TEXT} or {DEFECTS}")
+    if entry.get("look_for") not in LOOK_FOR:
+        raise ValueError(f"region {name!r}: look_for is {', '.join(LOOK_FOR)}")
     pattern = str(entry.get("pattern", ""))
     re.compile(pattern)
     codes = tuple(code_kind(str(code)) for code in entry.get("codes", ()))
     _check_codes(name, codes)
     return Region(
-        name, box, entry["look_for"], pattern, codes, float(entry.get("mm_per_px", scale))
+        name, box, LOOK_FOR[entry["look_for"]], pattern, codes, float(entry.get("mm_per_px", scale))
     )
 
 

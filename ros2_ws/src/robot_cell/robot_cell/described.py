@@ -17,9 +17,14 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    MappingStartEvent,
+    ScalarEvent,
+)
 
 Way = tuple[str | int, ...]
 """The way to a value from the top of the file: keys and positions."""
@@ -102,44 +107,18 @@ def read(text: str) -> LocatedYaml:
     """
     document = LocatedYaml()
     try:
-        _refuse_nesting(text, document)
+        document.problems += _shape(text)
         if not document.problems:
             loader: Any = YAML(typ="rt", pure=True)
             loader.version = (1, 1)  # as every ROS tool reads it: yes and no are no words
             document.lines[()] = 1
             document.value = _plain(loader.load(text), (), document)
-    except DuplicateKeyError as error:
-        document.problems.append(_twice(error))
     except MarkedYAMLError as error:
         document.problems.append(_no_yaml(error))
     except (YAMLError, ValueError, RecursionError) as error:
         told = " ".join(str(error).split())  # ruamel writes several lines
         document.problems.append(Problem(0, f"this is not YAML: {told}"))
     return document
-
-
-def _refuse_nesting(text: str, document: LocatedYaml) -> None:
-    """Aliases and deep nesting are problems; looked for before anything is built."""
-    depth = 0
-    parser: Any = YAML()
-    for event in parser.parse(text):
-        line = int(event.start_mark.line) + 1
-        if isinstance(event, AliasEvent):
-            told = "aliases (*name) are not read here; write the value out"
-            document.problems.append(Problem(line, told))
-        depth += isinstance(event, CollectionStartEvent)
-        depth -= isinstance(event, CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            document.problems.append(Problem(line, f"more than {MAX_DEPTH} levels deep"))
-            break
-
-
-def _twice(error: Any) -> Problem:
-    """Of ruamel's DuplicateKeyError."""
-    mark, first = error.problem_mark, error.context_mark
-    key = str(error.problem).split('"')[1] if '"' in str(error.problem) else "a key"
-    text = f"{key} stands twice" + (f", first in line {first.line + 1}" if first else "")
-    return Problem(mark.line + 1 if mark else 0, f"{text}; keep one")
 
 
 def _no_yaml(error: Any) -> Problem:
@@ -169,6 +148,38 @@ def validated(document: LocatedYaml, model: type[M], what: str) -> M | None:
             document.problems.append(Problem(document.line(way), _said(found, way, model)))
         document.problems.sort()
         return None
+
+
+def _shape(text: str) -> list[Problem]:
+    """Aliases, keys that stand twice, and depths that nobody writes, before values are made."""
+    found: list[Problem] = []
+    keys: list[dict[str, int] | None] = []  # of each open mapping, with their lines; None: a list
+    expects_key: list[bool] = []
+    parser: Any = YAML()
+    for event in parser.parse(text):
+        line = int(event.start_mark.line) + 1
+        if isinstance(event, CollectionEndEvent):
+            keys.pop()
+            expects_key.pop()
+            continue
+        if isinstance(event, AliasEvent):
+            found.append(Problem(line, "aliases (*name) are not read here; write the value out"))
+        if isinstance(event, AliasEvent | ScalarEvent | CollectionStartEvent) and keys:
+            known = keys[-1]
+            if known is not None and expects_key[-1] and isinstance(event, ScalarEvent):
+                if event.value in known:
+                    twice = (
+                        f"{event.value} stands twice, first in line {known[event.value]}; keep one"
+                    )
+                    found.append(Problem(line, twice))
+                known.setdefault(event.value, line)
+            expects_key[-1] = not expects_key[-1]
+        if isinstance(event, CollectionStartEvent):
+            keys.append({} if isinstance(event, MappingStartEvent) else None)
+            expects_key.append(True)
+            if len(keys) > MAX_DEPTH:
+                return [Problem(line, f"more than {MAX_DEPTH} levels deep")]
+    return found
 
 
 def _plain(value: Any, way: Way, document: LocatedYaml) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 from sop_monitor_pkg.core.alarms.kinds import Kind
@@ -22,7 +21,7 @@ class PlaceFaults:
     """By a procedure."""
 
     def __init__(self, procedure: Procedure, usual: Collection[str]):
-        """`usual`: classes that correct cycles show; others are foreign."""
+        """`usual`: classes that correct cycles show; others are foreign, but for holders."""
         self._procedure, self._usual = procedure, frozenset(usual)
 
     def scores(self, items: Sequence[Misplaced], done: Sequence[str], risk: float) -> list[Score]:
@@ -44,10 +43,10 @@ class PlaceFaults:
     def kind(self, item: Misplaced) -> Kind | None:
         """What it is by itself; None: nothing, since hands and tools go anywhere."""
         if any(name in self._procedure.parts for name in item.names):
-            # Two classes that only differ in size have names that only differ in digits.
-            plain = [re.sub(r"\d+", "#", text) for text in (item.names[0], item.belongs)]
-            return Kind.WRONG_PART if plain[0] == plain[1] else Kind.DROPPED_PART
-        return None if any(name in self._usual for name in item.names) else Kind.FOREIGN_OBJECT
+            mistaken = self._procedure.are_variants(item.names[0], item.belongs)
+            return Kind.WRONG_PART if mistaken else Kind.DROPPED_PART
+        known = self._usual.union(self._procedure.holders)
+        return None if any(name in known for name in item.names) else Kind.FOREIGN_OBJECT
 
     def _score(self, item: Misplaced, kind: Kind, done: Sequence[str]) -> Score:
         """What is on the piece and does not belong there was not dropped: the step that takes it

@@ -90,11 +90,10 @@ class _KnownPart:
 class PlaceWatch:
     """Says which parts are out of place, and stay there."""
 
-    def __init__(self, places: Places, parts: Collection[str]):
-        """`parts`: classes that the procedure names; others that are usual move them."""
+    def __init__(self, places: Places, holders: Collection[str]):
+        """`holders`: classes of hands and tools, which move parts and may be anywhere."""
         self._places = places
-        self.holders = set(places.classes) - set(parts)
-        """Classes of hands and tools."""
+        self.holders = set(holders)
         self.astray: set[str] = set()
         """Of parts that lie, or are held still, where they never are, in the last sighting."""
         self._rests, self._stays = RestWatch(), RestWatch(by_class=False)

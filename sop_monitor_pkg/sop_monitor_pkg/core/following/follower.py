@@ -57,7 +57,7 @@ class CycleFollower:
         self._procedure, self._normal = procedure, normal
         self._steps = tuple(procedure.by_name)
         self._decoder = Decoder(OrderLanguage(procedure), normal.lengths, normal.tempo)
-        self._places = PlaceWatch(normal.places, procedure.parts)
+        self._places = PlaceWatch(normal.places, procedure.holders)
         self._actions = ActionWatch(self._places.holders)
         self._speeds = SpeedWatch(procedure.parts)
         self._evidence = Evidence(procedure, normal)

@@ -10,8 +10,11 @@ import re
 from pathlib import Path as FilePath
 from typing import Any
 
+from robot_cell import described
+from robot_cell.described import LocatedYaml, Problem
+from robot_cell.described import Way as Path
+
 from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
-from sop_monitor_pkg.core.procedure import yaml_lines
 from sop_monitor_pkg.core.procedure.order import sorted_steps
 from sop_monitor_pkg.core.procedure.procedure import (
     CheckKind,
@@ -20,12 +23,15 @@ from sop_monitor_pkg.core.procedure.procedure import (
     QualityCheck,
     Step,
 )
-from sop_monitor_pkg.core.procedure.yaml_lines import LocatedYaml, Path, Problem
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WAYS = ("page", "mqtt", "lamp", "buzzer")
 _LAYOUT = ("size", "mm_per_px", "regions")  # for the eyes; here it is only looked at for mistakes
-_TOP = ("procedure", "title", "order", "parts", "people", "tell", "priorities", "steps", *_LAYOUT)
+_TOP = (
+    *("procedure", "title", "order", "parts", "variants", "holders", "people", "tell"),
+    *("priorities", "steps", *_LAYOUT),
+)
+_REGION_KINDS = ("text", "part", "surface", "defects")  # defects: an older word for surface
 _STEP = ("step", "title", "after", "optional", "repeat", "parts", "labels", "checks", "takes_s")
 _LABELS = (CheckKind.TEXT, CheckKind.CODE)
 _CHECKS = (CheckKind.PART, CheckKind.NO_DEFECT)
@@ -69,7 +75,7 @@ def read_text(path: FilePath | str) -> str:
 
 def check(text: str) -> tuple[Procedure | None, list[Problem]]:
     """The procedure written in `text` (None if it cannot be used), and what is wrong or odd."""
-    document = yaml_lines.read(text)
+    document = described.read(text)
     procedure = None
     if not document.problems:
         procedure = _Reader(document).procedure()
@@ -91,6 +97,8 @@ class _Reader:
         self._known_keys(top, (), _TOP, "a procedure")
         name = self._name(top.get("procedure"), ("procedure",), "procedure: NAME")
         parts = self._names(top.get("parts", []), ("parts",), "part")
+        variants = self._variants(top.get("variants", []), parts)
+        holders = self._holders(top.get("holders", []), parts)
         people = self._people(top.get("people", {}))
         listed = self._choice(top.get("order", "listed"), ("order",), ("listed", "free"))
         steps = self._steps(top.get("steps"), listed == "listed", parts)
@@ -108,9 +116,35 @@ class _Reader:
             people=tuple(people),
             tell=tuple(tell.items()),
             priorities=tuple(priorities.items()),
+            variants=tuple(variants),
+            holders=tuple(holders),
         )
 
     # Sections.
+
+    def _variants(self, section: Any, parts: list[str]) -> list[tuple[str, ...]]:
+        groups: list[tuple[str, ...]] = []
+        for i, entry in enumerate(self._list(section, ("variants",))):
+            path = ("variants", i)
+            group = self._names(entry, path, "part")
+            for j, name in enumerate(group):
+                self._known(name, parts, (*path, j), "part", "parts: at the top")
+                if any(name in other for other in groups):
+                    self._wrong((*path, j), f"part {name} stands in two groups of variants")
+            if len(group) == 1:
+                self._wrong(path, f"{group[0]} alone is no choice; name what it is mistaken for")
+            groups.append(tuple(group))
+        return groups
+
+    def _holders(self, section: Any, parts: list[str]) -> list[str]:
+        holders = self._names(section, ("holders",), "holder")
+        for i, name in enumerate(holders):
+            if name in parts:
+                self._wrong(("holders", i), f"{name} is a part; a holder is what moves parts")
+        if parts and not holders:
+            text = "no holders: name the classes that move parts, as [hand], else a part that is "
+            self._wrong((), text + "carried counts as put down", warning=True)
+        return holders
 
     def _people(self, section: Any) -> list[Person]:
         people = []
@@ -268,7 +302,7 @@ class _Reader:
             if not _whole(box, 4) or not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
                 text = f"the box is {_shown(box)}; write [x0, y0, x1, y1] in pixels"
                 self._wrong((*path, "box"), text)
-            self._choice(entry.get("look_for"), (*path, "look_for"), ("text", "defects"))
+            self._choice(entry.get("look_for"), (*path, "look_for"), _REGION_KINDS)
             self._pattern(entry.get("pattern", ""), (*path, "pattern"))
             self._list(entry.get("codes", []), (*path, "codes"))
             self._scale(entry, path)

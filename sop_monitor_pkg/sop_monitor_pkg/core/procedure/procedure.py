@@ -77,7 +77,12 @@ class Person:
 
 @dataclass(frozen=True)
 class Procedure:
-    """A whole procedure; steps stand in an order that respects `after`."""
+    """A whole procedure; steps stand in an order that respects `after`.
+
+    Attributes:
+        variants: groups of parts that can be mistaken for each other, such as screws M3 and M4.
+        holders: classes of what moves parts, such as a hand or a driver; they may be anywhere.
+    """
 
     name: str
     title: str
@@ -86,6 +91,8 @@ class Procedure:
     people: tuple[Person, ...] = ()
     tell: tuple[tuple[Kind, tuple[str, ...]], ...] = ()
     priorities: tuple[tuple[Kind, Priority], ...] = ()
+    variants: tuple[tuple[str, ...], ...] = ()
+    holders: tuple[str, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Step]:
@@ -99,6 +106,10 @@ class Procedure:
         """Who is told of an alarm of this kind."""
         names = dict(self.tell).get(kind, ())
         return tuple(person for person in self.people if person.name in names)
+
+    def are_variants(self, one: str, other: str) -> bool:
+        """Whether one part in the place of the other is a wrong part, not a dropped one."""
+        return one == other or any(one in group and other in group for group in self.variants)
 
     def before(self, name: str) -> frozenset[str]:
         """Every step that comes before this one, directly or not.
