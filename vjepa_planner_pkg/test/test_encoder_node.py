@@ -24,10 +24,8 @@ def picture(array=GREY, second=7, frame=CAMERA):
 
 
 @pytest.fixture
-def encoder(ros, small_model, tmp_path):
-    cell = tmp_path / "cell.yaml"  # a camera of any size, whose frame is known
-    cell.write_text("cell: 1\nname: test\ncameras: [{name: front}]\n")
-    return ros.start(EncoderNode, model=small_model, device="cpu", cell=str(cell))
+def encoder(ros, small_model, camera_cell):
+    return ros.start(EncoderNode, model=small_model, device="cpu", cell=camera_cell)
 
 
 def test_a_latent_carries_header_model_and_features_of_its_picture(ros, encoder, small_model):
