@@ -70,6 +70,30 @@ def test_the_detector_names_follows_and_measures(ros, detector_folder, label_pic
     assert not np.array_equal(to_array(drawn[-1]), label_picture)
 
 
+def test_topic_scale_and_size_of_the_pictures_come_from_the_cell(
+    ros, detector_folder, label_picture, tmp_path
+):
+    (tmp_path / "cell.yaml").write_text(
+        "cell: 1\nname: bench\ncameras:\n  - {name: side, topic: side/image}\n"
+        "  - {name: top, topic: top/image, size_px: [320, 240], mm_per_px: 0.25}\n"
+    )
+    ros.start(
+        DetectorNode,
+        model=str(detector_folder),
+        cell=str(tmp_path / "cell.yaml"),
+        camera="top",
+    )
+    results = ros.collect(Detections, "detections", RELIABLE)
+    newest = diagnostics(ros, "detector")
+    camera = ros.publisher(Image, "top/image", SENSOR)
+    large = np.zeros((480, 640, 3), np.uint8)
+    told = "top/image is 640x480, camera 'top' of the cell gives 320x240"
+    ros.publish_until(camera, picture(large), lambda: newest() and told in newest()[0], told)
+    assert not results
+    ros.publish_until(camera, picture(label_picture), lambda: results, "detections")
+    assert list(results[-1].detections[0].size_mm) == [10.0, 10.0]
+
+
 def test_defects_come_with_region_area_and_mask(ros, defect_folder, label_picture, regions):
     ros.start(DefectNode, model=str(defect_folder), regions=regions)
     results = ros.collect(Defects, "defects", RELIABLE)

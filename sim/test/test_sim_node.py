@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import robot_cell
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from node_kit.convert import msg_to_pose, msg_to_state, pose_to_msg
@@ -86,6 +87,37 @@ def test_everything_is_published_with_one_stamp(ros, mode):
     assert robot.states[-1].header.frame_id == "base_link"
     assert robot.states[-1].child_frame == "tool0"
     np.testing.assert_allclose(robot.state(), node.environment.physics.state(), atol=1e-3)
+
+
+def test_states_targets_and_pictures_carry_the_frames_and_topics_of_the_cell(ros, tmp_path):
+    text = robot_cell.find_cell("panda_sim").read_text()
+    for old, new in {
+        "base_link": "table",
+        "tool0": "grasp",
+        "camera/image_raw": "scene/image",
+        "camera_optical_frame": "scene_optical",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "cell.yaml").write_text(text)
+    ros.start(SimNode, rate_hz=RATE, seed=4, cell=str(tmp_path / "cell.yaml"))
+    images = ros.collect(Image, "scene/image", SENSOR)
+    states = ros.collect(EndEffectorState, "end_effector_state", SENSOR)
+    ros.wait_for(lambda: images and states, "a picture and a state")
+    state, before = states[-1], msg_to_state(states[-1])
+    assert (state.header.frame_id, state.child_frame) == ("table", "grasp")
+    assert images[-1].header.frame_id == "scene_optical"
+    target = PoseStamped(pose=pose_to_msg(before + [0.0, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    target.header.frame_id = "table"
+    ros.publisher(PoseStamped, "target_pose", COMMAND).publish(target)
+    ros.wait_for(lambda: abs(msg_to_state(states[-1])[1] - before[1] - 0.05) < 0.005, "the move")
+
+
+def test_a_simulation_without_an_arm_in_its_cell_does_not_start(ros):
+    process = ros.process("vjepa_sim.nodes.sim_node", cell="station")
+    assert process.wait() == 1
+    assert "describes no arm" in process.output.splitlines()[-1]
+    assert "Traceback" not in process.output
 
 
 def test_stamps_advance_by_one_period_in_lockstep(ros):

@@ -144,6 +144,14 @@ class ArmWithCamera:
 
 
 @pytest.fixture
+def camera_cell(tmp_path):
+    """A cell file of one camera: its frame is known, the size of its pictures is not."""
+    file = tmp_path / "camera_cell.yaml"
+    file.write_text("cell: 1\nname: test\ncameras: [{name: front}]\n")
+    return str(file)
+
+
+@pytest.fixture
 def arm(ros):  # noqa: F811
     return ArmWithCamera(ros)
 

@@ -5,6 +5,7 @@ import pytest
 from node_kit.convert import msg_to_latent
 from node_kit.images import to_msg
 from node_kit.qos import COMMAND, LATCHED, RELIABLE, SENSOR
+from robot_cell import Camera
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vjepa_interfaces.msg import Latent
@@ -23,8 +24,8 @@ def picture(array=GREY, second=7, frame=CAMERA):
 
 
 @pytest.fixture
-def encoder(ros, small_model):
-    return ros.start(EncoderNode, model=small_model, device="cpu")
+def encoder(ros, small_model, camera_cell):
+    return ros.start(EncoderNode, model=small_model, device="cpu", cell=camera_cell)
 
 
 def test_a_latent_carries_header_model_and_features_of_its_picture(ros, encoder, small_model):
@@ -121,16 +122,20 @@ def test_a_goal_of_another_size_than_the_cameras_is_refused(ros, encoder):
 
 
 def test_shape_rules_can_be_set():
-    gate = FrameGate(FrameParameters(crop="refuse", goal_size="any", camera_frame=""), 64)
-    gate.check_camera("camera/image_raw", 128, 128, "any")
+    gate = FrameGate(
+        FrameParameters(crop="refuse", goal_size="any"), 64, Camera(name="any", frame="")
+    )
+    gate.check_camera(128, 128, "any")
     gate.check_goal("goal_image", 64, 64, "")
     with pytest.raises(FrameRefusal, match="crop:=center"):
         gate.check_goal("goal_image", 320, 240, "")
-    gate = FrameGate(FrameParameters(), 64)
-    gate.check_camera("camera/image_raw", 320, 240, CAMERA)
+    gate = FrameGate(FrameParameters(), 64, Camera(name="wide", size_px=(320, 240)))
+    gate.check_camera(320, 240, CAMERA)
     gate.check_goal("goal_image", 320, 240, "")
-    with pytest.raises(FrameRefusal, match="camera_frame"):
-        gate.check_camera("camera/image_raw", 320, 240, "")
+    with pytest.raises(FrameRefusal, match="correct frame of camera 'wide'"):
+        gate.check_camera(320, 240, "")
+    with pytest.raises(FrameRefusal, match="is 640x480, camera 'wide' of the cell gives 320x240"):
+        gate.check_camera(640, 480, CAMERA)
 
 
 def test_no_more_pictures_than_asked_for_are_encoded(ros, small_model):

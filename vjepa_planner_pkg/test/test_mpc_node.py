@@ -24,10 +24,10 @@ ENDS = ("reached", "stuck", "timed_out", "stopped")
 
 
 @pytest.fixture
-def planner(ros, arm, small_model):
+def planner(ros, arm, small_model, camera_cell):
     """The nodes up to the MPC, inputs flowing."""
     ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
-    encoder = ros.start(EncoderNode, model=small_model, device="cpu")
+    encoder = ros.start(EncoderNode, model=small_model, device="cpu", cell=camera_cell)
     ros.start(PredictorNode, model=small_model, device="cpu")
     ros.start(MpcNode, **arm.patient)
     arm.wait_for_state("idle")

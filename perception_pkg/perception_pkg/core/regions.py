@@ -93,8 +93,11 @@ class RegionLayout:
                 )
 
 
-def load_layout(path: Path) -> RegionLayout:
+def load_layout(path: Path, mm_per_px: float = 0.0) -> RegionLayout:
     """Reads a YAML file of regions, or `station.json`.
+
+    Args:
+        mm_per_px: where the file says nothing, such as the scale of the cell's camera.
 
     Raises:
         RegionError: the file cannot be read, or something in it is wrong.
@@ -105,15 +108,15 @@ def load_layout(path: Path) -> RegionLayout:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RegionError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    return layout_from(values, str(path))
+    return layout_from(values, str(path), mm_per_px)
 
 
-def layout_from(values: Any, where: str) -> RegionLayout:
+def layout_from(values: Any, where: str, mm_per_px: float = 0.0) -> RegionLayout:
     """The layout in the values of a YAML file, or of `station.json`: `size`, `mm_per_px` and
     `regions`. Other keys, such as those of a procedure, are not looked at.
 
     Args:
-        where: what the values are from, for the text of errors.
+        where: what the values are from, for the text of errors. mm_per_px: where they have none.
 
     Raises:
         RegionError: there are no regions, or something in them is wrong.
@@ -123,7 +126,7 @@ def layout_from(values: Any, where: str) -> RegionLayout:
     if "schema" in values:
         values = _from_station(values)
     try:
-        scale = float(values.get("mm_per_px", 0.0))
+        scale = float(values.get("mm_per_px", mm_per_px))
         size = values.get("size")
         regions = tuple(_region(name, entry, scale) for name, entry in values["regions"].items())
         return RegionLayout(regions, None if size is None else (int(size[0]), int(size[1])), scale)

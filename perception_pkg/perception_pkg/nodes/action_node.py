@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_kit.cells import CameraParameters, camera_of
+from node_kit.cells import CameraParameters, camera_of, picture_of
 from node_kit.health import HealthPublisher, StreamMonitor, status
-from node_kit.images import ImageError, to_array
+from node_kit.images import ImageError
 from node_kit.lifecycle import KitNode, run
 from node_kit.parameters import parameter
 from node_kit.qos import RELIABLE, SENSOR
@@ -75,7 +75,7 @@ class ActionNode(KitNode):
         if not self.active:
             return
         try:
-            picture = to_array(message, self.camera.topic)
+            picture = picture_of(self.camera, message)
         except ImageError as error:
             self.refusals.say(str(error))
             return

@@ -34,7 +34,10 @@ class DetectorParameters(PerceptionParameters):
         0.0, "from which a box counts; 0: what the model says", minimum=0.0, maximum=1.0
     )
     mm_per_px: float = parameter(
-        0.0, "scale of the parts; 0: that of the regions file, if any", unit="mm", minimum=0.0
+        0.0,
+        "scale of the parts; 0: that of the regions file, else of the cell, if any",
+        unit="mm",
+        minimum=0.0,
     )
     keep_tracks: int = parameter(
         10, "pictures for which a track outlives its part", minimum=0, maximum=1000

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_kit.cells import CameraParameters, camera_of
+from node_kit.cells import CameraParameters, camera_of, picture_of
 from node_kit.health import HealthPublisher, StreamMonitor, status
-from node_kit.images import ImageError, to_array, to_msg
+from node_kit.images import ImageError, to_msg
 from node_kit.lifecycle import KitNode
 from node_kit.parameters import parameter
 from node_kit.qos import SENSOR
@@ -68,7 +68,10 @@ class PerceptionNode(KitNode):
 
     def configure(self) -> None:
         self.camera = camera_of(self.p, self.get_name())
-        self.layout = load_layout(Path(self.p.regions)) if self.p.regions else RegionLayout()
+        scale = self.camera.mm_per_px or 0.0
+        self.layout = RegionLayout(mm_per_px=scale)
+        if self.p.regions:
+            self.layout = load_layout(Path(self.p.regions), scale)
         if self.needs and not self.layout.of(self.needs):
             raise RegionError(
                 f"no region to look for {self.needs} in; name a file with regions:=FILE, see "
@@ -103,7 +106,7 @@ class PerceptionNode(KitNode):
         """In the worker's thread: looks at one picture."""
         began = time.monotonic()
         try:
-            image = to_array(message, self.camera.topic)
+            image = picture_of(self.camera, message)
             self.layout.check(image)
         except (ImageError, RegionError) as error:
             self.refusals.say(str(error))

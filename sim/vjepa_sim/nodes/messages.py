@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from node_kit.convert import BASE_FRAME, finite, msg_to_pose
+from node_kit.convert import finite, msg_to_pose
 from sensor_msgs.msg import CameraInfo, JointState
 
 from vjepa_sim.core.physics import PandaPhysics
@@ -37,15 +37,15 @@ def joint_state(physics: PandaPhysics, stamp: Any) -> JointState:
     return message
 
 
-def target(message: PoseStamped) -> np.ndarray:
+def target(message: PoseStamped, base_frame: str) -> np.ndarray:
     """The pose [6] (m, rad) that a target asks for.
 
     Raises:
-        ValueError: another frame than base_link, or numbers that are no pose.
+        ValueError: another frame than `base_frame`, or numbers that are no pose.
     """
     frame = message.header.frame_id
-    if frame != BASE_FRAME:
-        raise ValueError(f"its frame is {frame!r}; transform it to {BASE_FRAME!r}")
+    if frame != base_frame:
+        raise ValueError(f"its frame is {frame!r}; transform it to {base_frame!r}")
     return msg_to_pose(message.pose)
 
 

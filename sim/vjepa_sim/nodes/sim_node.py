@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
-from node_kit.cells import camera_of
+from node_kit.cells import camera_of, load_arm
 from node_kit.convert import msg_to_pose, pose_to_msg, state_to_msg
 from node_kit.health import HealthPublisher, StreamMonitor, status
 from node_kit.images import to_msg
@@ -43,6 +43,7 @@ class SimNode(KitNode):
         super().__init__("sim", **kwargs)
 
     def configure(self) -> None:
+        self.frames = load_arm(self.p.cell, "sim")
         self.camera = camera_of(self.p, "sim")
         self.environment = Environment(task=ReachTask(self.p.camera_turn_rad))
         self.environment.reset(self.p.seed, self.p.varied)
@@ -99,7 +100,7 @@ class SimNode(KitNode):
         stamp = self.stamp()
         self.clock.publish(ClockMsg(clock=stamp))
         physics = self.environment.physics
-        self.state.publish(state_to_msg(physics.state(), stamp))
+        self.state.publish(self.state_message(physics.state(), stamp))
         self.joints.publish(joint_state(physics, stamp))
         if self.simulated_s >= self.next_picture_s - 1e-9:
             self.next_picture_s = max(self.next_picture_s, self.simulated_s) + 1 / self.p.rate_hz
@@ -114,6 +115,10 @@ class SimNode(KitNode):
         """The simulated time as builtin_interfaces/Time."""
         return Time(nanoseconds=self.started_ns + round(self.simulated_s * 1e9)).to_msg()
 
+    def state_message(self, state: np.ndarray, stamp: Any) -> EndEffectorState:
+        """A state [7] in the frames of the cell."""
+        return state_to_msg(state, stamp, self.frames.base_frame, self.frames.tool_frame)
+
     def report(self) -> list[DiagnosticStatus]:
         """The arm on /diagnostics."""
         level = DiagnosticStatus.WARN if self.refusal else DiagnosticStatus.OK
@@ -125,7 +130,9 @@ class SimNode(KitNode):
 
     def on_target_pose(self, message: PoseStamped) -> None:
         self.targets.tick(message.header.stamp)
-        self.follow("target_pose", lambda: self.arm.move_to(target(message)))
+        self.follow(
+            "target_pose", lambda: self.arm.move_to(target(message, self.frames.base_frame))
+        )
 
     def on_gripper_command(self, message: Float64) -> None:
         self.follow("gripper_command", lambda: self.arm.grip(closedness(message.data)))
@@ -156,7 +163,7 @@ class SimNode(KitNode):
             response.message = f"render_goal refused: {error}"
             return response
         response.image = to_msg(image, self.stamp(), self.camera.frame)
-        response.state = state_to_msg(state, self.stamp())
+        response.state = self.state_message(state, self.stamp())
         response.success = True
         return response
 
@@ -171,7 +178,7 @@ class SimNode(KitNode):
         self.feed.restart()
         self.refusal = ""
         self.get_logger().info(f"scene {request.seed}{', varied' if request.varied else ''}")
-        response.state = state_to_msg(start.state, self.stamp())
+        response.state = self.state_message(start.state, self.stamp())
         response.goal_pose = pose_to_msg(self.environment.goal_state)
         response.goal_closedness = float(self.environment.goal_state[CLOSEDNESS])
         response.goal_image = to_msg(self.environment.goal_image, self.stamp(), self.camera.frame)

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_kit.cells import camera_of
+from node_kit.cells import load_cell
 from node_kit.health import HealthPublisher, status
 from node_kit.images import to_msg
 from node_kit.lifecycle import KitNode, run
@@ -36,7 +36,7 @@ class StationNode(KitNode):
         super().__init__("station", **kwargs)
 
     def configure(self) -> None:
-        self.camera = camera_of(self.p, "station")
+        self.camera = load_cell(self.p.cell, "station").camera(self.p.camera)
         p = self.p
         self.station = Station(p.seed, KINDS, p.faulty_share, p.rate_hz, p.restock_share)
         self.world = SolidsWorld()  # for all cycles: a new one for each would eat memory

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_kit.cells import CameraParameters, camera_of
+from node_kit.cells import CameraParameters, camera_of, picture_of
 from node_kit.health import HealthPublisher, StreamMonitor, status
-from node_kit.images import ImageError, to_array
+from node_kit.images import ImageError
 from node_kit.lifecycle import KitNode, run
 from node_kit.parameters import parameter
 from node_kit.qos import LATCHED_HISTORY, RELIABLE, SENSOR
@@ -105,7 +105,7 @@ class SopFollowerNode(KitNode):
     def look(self, message: Image) -> None:
         """In the worker's thread: encodes one picture and follows."""
         try:
-            picture = to_array(message, self.camera.topic)
+            picture = picture_of(self.camera, message)
         except ImageError as error:
             self.refusals.say(str(error))
             return

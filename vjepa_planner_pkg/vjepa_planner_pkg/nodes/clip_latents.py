@@ -108,7 +108,7 @@ class ClipLatents:
     def _read(self, message: Image) -> None:
         frame = message.header.frame_id
         try:
-            self._gate.check_camera(self._node.camera.topic, message.width, message.height, frame)
+            self._gate.check_camera(message.width, message.height, frame)
             picture = to_array(message, self._node.camera.topic)
         except (ImageError, FrameRefusal):
             self.refused += 1  # the encoder says why, for the latent of this picture

@@ -56,7 +56,7 @@ class EncoderNode(KitNode):
         self.camera = camera_of(self.p, "encoder")
         clips = self.p.clip_sizes()
         self.model = model.load(self.p, self.get_logger(), self.parts, clips, **self.plans)
-        self.gate = FrameGate(self.p, self.model.image_size)
+        self.gate = FrameGate(self.p, self.model.image_size, self.camera)
         self.goals: collections.deque[tuple[str, Image]] = collections.deque(maxlen=32)
         self.picture: Image | None = None
         self.lock = threading.Lock()
@@ -125,8 +125,11 @@ class EncoderNode(KitNode):
         """Publishes the latent of one picture, with its header, or why there is none."""
         try:
             array = to_array(message, topic)
-            check = self.gate.check_goal if topic in _GOALS else self.gate.check_camera
-            check(topic, message.width, message.height, message.header.frame_id)
+            what = message.width, message.height, message.header.frame_id
+            if topic in _GOALS:
+                self.gate.check_goal(topic, *what)
+            else:
+                self.gate.check_camera(*what)
         except (ImageError, FrameRefusal) as error:
             self.refuse(topic, str(error))
             return

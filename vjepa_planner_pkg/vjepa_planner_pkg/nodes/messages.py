@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from node_kit.convert import (
-    BASE_FRAME,
-    TOOL_FRAME,
     latent_to_msg,
     msg_to_latent,
     msg_to_state,
@@ -13,7 +11,7 @@ from node_kit.convert import (
 )
 from node_kit.stamps import stamp_ns
 from rclpy.time import Time
-from robot_cell import CLOSEDNESS
+from robot_cell import CLOSEDNESS, Arm
 from std_msgs.msg import Header
 from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, Goal, PlannerStatus
 from vjepa_interfaces.msg import Latent as LatentMsg
@@ -47,29 +45,30 @@ def from_latent(latent: Latent) -> LatentMsg:
     )
 
 
-def to_arm(message: EndEffectorState) -> ArmState:
-    """ValueError: a foreign frame or another tool, or numbers that are no pose."""
-    if message.header.frame_id != BASE_FRAME or message.child_frame != TOOL_FRAME:
+def to_arm(message: EndEffectorState, arm: Arm) -> ArmState:
+    """ValueError: other frames than those of `arm`, or numbers that are no pose."""
+    if message.header.frame_id != arm.base_frame or message.child_frame != arm.tool_frame:
         raise ValueError(
-            f"is the pose of {message.child_frame!r} in frame {message.header.frame_id!r}; "
-            f"publish {TOOL_FRAME!r} in {BASE_FRAME!r}"
+            f"is the pose of {message.child_frame!r} in frame {message.header.frame_id!r}; the "
+            f"cell says {arm.tool_frame!r} in {arm.base_frame!r}"
         )
     return ArmState(stamp_ns(message.header.stamp), msg_to_state(message))
 
 
-def from_command(command: Command) -> EndEffectorCommand:
+def from_command(command: Command, frame: str) -> EndEffectorCommand:
+    """`frame` is the arm's base frame."""
     return EndEffectorCommand(
-        header=header(command.stamp_ns, BASE_FRAME),
+        header=header(command.stamp_ns, frame),
         pose=pose_to_msg(command.target),
         closedness=float(command.target[CLOSEDNESS]),
         action=np.asarray(command.action, dtype=np.float64),
     )
 
 
-def from_status(status: Status, now_ns: int) -> PlannerStatus:
-    """`now_ns` stands in while no image was used yet."""
+def from_status(status: Status, now_ns: int, frame: str) -> PlannerStatus:
+    """`now_ns` stands in while no image was used yet; `frame` is the arm's base frame."""
     return PlannerStatus(
-        header=header(status.stamp_ns or now_ns, BASE_FRAME),
+        header=header(status.stamp_ns or now_ns, frame),
         state=int(status.state),
         state_name=status.state.name.lower(),
         reason=status.reason,

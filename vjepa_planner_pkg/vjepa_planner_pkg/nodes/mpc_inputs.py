@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from node_kit.health import StreamMonitor
 from node_kit.lifecycle import KitNode
 from node_kit.qos import COMMAND, LATCHED, RELIABLE, SENSOR
+from robot_cell import Arm
 from std_msgs.msg import String
 from vjepa_interfaces.msg import EndEffectorState, GuardStatus, Latent
 
@@ -29,12 +30,16 @@ class MpcInputs:
         node: KitNode,
         mpc: MPC,
         parameters: MpcParameters,
+        arm: Arm,
         peers: Sequence[str],
         carry_out: Callable[[Iterable[Effect]], None],
         returned: Callable[[str], None],
     ):
-        """`returned(name)` is called when the peer `name` is there, or there again."""
-        self._node, self._mpc, self._carry_out = node, mpc, carry_out
+        """States must be of `arm`.
+
+        `returned(name)` is called when the peer `name` is there, or there again.
+        """
+        self._node, self._mpc, self._arm, self._carry_out = node, mpc, arm, carry_out
         self._latents = StreamMonitor("latent", stale_after_s=parameters.latent_max_age_s)
         self._states = StreamMonitor("end_effector_state", stale_after_s=parameters.state_max_age_s)
         self.monitors = [self._latents, self._states]
@@ -63,7 +68,7 @@ class MpcInputs:
     def _on_state(self, message: EndEffectorState) -> None:
         self._states.tick(message.header.stamp)
         try:
-            arm = messages.to_arm(message)
+            arm = messages.to_arm(message, self._arm)
         except ValueError as error:
             self._carry_out(self._mpc.on_bad_arm(f"cannot be used: {error}", self.now()))
             return

@@ -37,7 +37,7 @@ from vjepa_planner_pkg.core.mpc.io import (
 )
 from vjepa_planner_pkg.core.mpc.mpc import MPC
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
-from vjepa_planner_pkg.core.search.action_space import within
+from vjepa_planner_pkg.core.search.action_space import BOUNDED, within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_planner_pkg.nodes import messages, presence
 from vjepa_planner_pkg.nodes.calibrate import CalibrateServer, stored_calibration
@@ -70,12 +70,20 @@ class MpcNode(KitNode):
     def __init__(self, **kwargs: Any):
         super().__init__("mpc", **kwargs)
         try:
-            bounded = within(self.p, load_cell(self.p.cell, "mpc"))
+            cell = load_cell(self.p.cell, "mpc")
+            self.arm, _, limits = cell.needs_arm()
+            bounded = within(self.p, cell)
         except ValueError as error:
             self.destroy_node()
             raise ParameterError(str(error)) from error
-        self.p.workspace_min_m = bounded.workspace_min_m  # `p` itself follows runtime changes
-        self.p.workspace_max_m = bounded.workspace_max_m
+        for name in ("max_step_m", "max_rotation_rad"):
+            if getattr(bounded, name) < getattr(self.p, name):
+                self.get_logger().info(
+                    f"{name} is {getattr(bounded, name):.3g}, so that steps keep to limits.step_m "
+                    f"{limits.step_m:g} and limits.turn_rad {limits.turn_rad:g} of the cell"
+                )
+        for name in BOUNDED:  # not `bounded` itself: `p` follows runtime changes
+            setattr(self.p, name, getattr(bounded, name))
 
     def score_source(self) -> ScoreSource:
         """Where energies come from; a composed planner has its own."""
@@ -96,7 +104,7 @@ class MpcNode(KitNode):
             self, lambda: self.mpc.run + 1, self.begin, lambda reason: self.stop(reason)
         )
         self.inputs = MpcInputs(
-            self, self.mpc, self.p, self.peers, self.carry_out, self.goals.returned
+            self, self.mpc, self.p, self.arm, self.peers, self.carry_out, self.goals.returned
         )
         self.calibrate = CalibrateServer(
             self,
@@ -179,7 +187,7 @@ class MpcNode(KitNode):
                 case CancelPlan(id):
                     self.planner.cancel(id)
                 case Command():
-                    self.command.publish(messages.from_command(effect))
+                    self.command.publish(messages.from_command(effect, self.arm.base_frame))
                 case EncodeGoal(number, index):
                     self.goals.encode(number, index, self.reach.image(number, index))
                 case Finished():
@@ -187,7 +195,9 @@ class MpcNode(KitNode):
 
     def on_change(self, changed: Status) -> None:
         """Publishes every change of the status."""
-        message = messages.from_status(changed, self.get_clock().now().nanoseconds)
+        message = messages.from_status(
+            changed, self.get_clock().now().nanoseconds, self.arm.base_frame
+        )
         self.status.publish(message)
         self.reach.feedback(self.mpc.run, message)
         self.get_logger().info(f"{changed.state.name.lower()}: {changed.reason}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import robot_cell
-from robot_cell import Camera, Cell, DescribedError
+from robot_cell import Arm, Camera, Cell, DescribedError
+from sensor_msgs.msg import Image
 
+from node_kit.images import ImageError, to_array
 from node_kit.parameters import ParameterError, parameter
 
 CAMERA_TOPIC = "camera/image_raw"
@@ -41,8 +44,22 @@ def load_cell(name: str, node: str) -> Cell:
         raise ParameterError(f"parameter 'cell' of {node}: {one_line(error)}") from error
 
 
+def load_arm(name: str, node: str) -> Arm:
+    """The arm of the cell that parameter `cell` of `node` names.
+
+    Raises:
+        ParameterError: as `load_cell`, or the cell has no arm.
+    """
+    try:
+        return load_cell(name, node).needs_arm()[0]
+    except ParameterError:
+        raise
+    except ValueError as error:
+        raise ParameterError(f"parameter 'cell' of {node}: {error}") from error
+
+
 def camera_of(parameters: CameraParameters, node: str) -> Camera:
-    """The camera that a node hears.
+    """The camera that a node hears; without a cell one of any size and frame.
 
     Raises:
         ParameterError: the cell cannot be used, or has no such camera; one line.
@@ -50,13 +67,26 @@ def camera_of(parameters: CameraParameters, node: str) -> Camera:
     if not parameters.cell:
         if parameters.camera:
             raise ParameterError(f"{node} is given a camera without a cell: set cell as well")
-        return Camera(name="camera", topic=CAMERA_TOPIC)
+        return Camera(name="camera", topic=CAMERA_TOPIC, frame="")
     try:
         return load_cell(parameters.cell, node).camera(parameters.camera)
     except ParameterError:
         raise
     except ValueError as error:
         raise ParameterError(f"parameter 'camera' of {node}: {error}") from error
+
+
+def picture_of(camera: Camera, message: Image) -> np.ndarray:
+    """A picture of the camera as uint8 RGB [H, W, 3].
+
+    Raises:
+        ImageError: it cannot be read, or the cell describes its camera otherwise.
+    """
+    picture = to_array(message, camera.topic)
+    foreign = camera.refuse(message.width, message.height, message.header.frame_id)
+    if foreign:
+        raise ImageError(foreign)
+    return picture
 
 
 def one_line(error: Exception) -> str:

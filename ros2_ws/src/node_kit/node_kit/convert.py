@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Pose
+from robot_cell import CLOSEDNESS, POSE, Arm
 from scipy.spatial.transform import Rotation
 from vjepa_interfaces.msg import EndEffectorState, Latent
 
-BASE_FRAME = "base_link"
-TOOL_FRAME = "tool0"
+BASE_FRAME, TOOL_FRAME = Arm().base_frame, Arm().tool_frame
+"""The frames of an arm whose cell names no others."""
 
 
 def pose_to_msg(pose: np.ndarray) -> Pose:
@@ -24,7 +25,7 @@ def pose_to_msg(pose: np.ndarray) -> Pose:
     Raises:
         ValueError: fewer than 6 numbers, or one that is not finite.
     """
-    x, y, z, roll, pitch, yaw = (float(v) for v in finite(pose, "pose", at_least=6)[:6])
+    x, y, z, roll, pitch, yaw = (float(v) for v in finite(pose, "pose", at_least=6)[POSE])
     message = Pose()
     message.position.x, message.position.y, message.position.z = x, y, z
     qx, qy, qz, qw = Rotation.from_euler("xyz", [roll, pitch, yaw]).as_quat()
@@ -48,17 +49,21 @@ def msg_to_pose(message: Pose) -> np.ndarray:
     return np.concatenate([position, Rotation.from_quat(quaternion).as_euler("xyz")])
 
 
-def state_to_msg(state: np.ndarray, stamp: Any = None) -> EndEffectorState:
-    """State [7] as a message in base_link, of tool0; `stamp` is a builtin_interfaces/Time.
+def state_to_msg(
+    state: np.ndarray, stamp: Any = None, base: str = BASE_FRAME, tool: str = TOOL_FRAME
+) -> EndEffectorState:
+    """State [7] as a message in frame `base`, of frame `tool`.
+
+    `stamp` is a builtin_interfaces/Time.
 
     Raises:
         ValueError: not 7 finite numbers.
     """
     state = finite(state, "state", exactly=7)
     message = EndEffectorState(
-        child_frame=TOOL_FRAME, pose=pose_to_msg(state), closedness=float(state[6])
+        child_frame=tool, pose=pose_to_msg(state), closedness=float(state[CLOSEDNESS])
     )
-    message.header.frame_id = BASE_FRAME
+    message.header.frame_id = base
     if stamp is not None:
         message.header.stamp = stamp
     return message

@@ -231,6 +231,10 @@ class KitNode(LifecycleNode):
     def _attempt(self, what: str, step: Callable[[], None]) -> bool:
         try:
             step()
+        except ParameterError as error:  # the user's: where it was noticed says nothing
+            self._refusal = _one_line(error)
+            self.get_logger().error(f"could not {what}: {self._refusal}")
+            return False
         except Exception as error:
             self._refusal = _one_line(error)
             self._log_traceback(f"could not {what}", error)

@@ -237,11 +237,13 @@ class Cell(Described):
     gripper: Gripper | None = None
     workspace: Workspace | None = None
     limits: Limits | None = None
-    cameras: Annotated[tuple[Camera, ...], Field(min_length=1)]
+    cameras: tuple[Camera, ...]
 
     @field_validator("cameras")
     @classmethod
     def _named_once(cls, cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:
+        if not cameras:
+            raise ValueError("there are none; describe at least one")
         names = [camera.name for camera in cameras]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -9,9 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import robot_cell
 from scipy.spatial.transform import Rotation
 
-WIDTH_PX, HEIGHT_PX = 480, 360
+_SIZE_PX = robot_cell.load("station").camera("overhead").size_px
+if _SIZE_PX is None:
+    raise ValueError("camera overhead of cell 'station' has no size_px; describe it")
+WIDTH_PX, HEIGHT_PX = _SIZE_PX
 HEIGHT_M = 0.50  # above the table
 SET_BACK_M = 0.20  # of the optical axis towards the operator, from the middle of the picture
 FOCAL_PX = 1000.0  # 0.5 mm per pixel on the table

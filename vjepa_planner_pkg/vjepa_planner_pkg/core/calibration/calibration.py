@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from robot_cell import POSITION, ROTATION
+from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from vjepa_world_model.model.poses import euler_angles, rotation_matrix
@@ -83,7 +83,9 @@ class Calibration:
         matrix = Rotation.from_rotvec([0.0, 0.0, self.yaw_rad]).as_matrix()
         turn = torch.as_tensor(matrix, dtype=actions.dtype, device=actions.device)
         angles = euler_angles(turn @ rotation_matrix(actions[..., ROTATION]) @ turn.mT)
-        return torch.cat([actions[..., POSITION] @ turn.mT, angles, actions[..., 6:]], dim=-1)
+        return torch.cat(
+            [actions[..., POSITION] @ turn.mT, angles, actions[..., CLOSEDNESS:]], dim=-1
+        )
 
     def write(self, path: Path) -> None:
         """Writes the file, all or nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node_kit.parameters import parameter
+from robot_cell import Camera
 
 
 @dataclass
@@ -21,9 +22,6 @@ class FrameParameters:
         "goal pictures must have the camera's size, for they should come from it; or any",
         choices=("as_camera", "any"),
     )
-    camera_frame: str = parameter(
-        "camera_optical_frame", "frame that pictures must carry; empty: any"
-    )
 
 
 class FrameRefusal(ValueError):
@@ -33,32 +31,36 @@ class FrameRefusal(ValueError):
 class FrameGate:
     """Checks pictures before they are encoded, and remembers how large the camera's are."""
 
-    def __init__(self, parameters: FrameParameters, image_size: int):
+    def __init__(self, parameters: FrameParameters, image_size: int, camera: Camera):
         """`image_size` [px] is the side of the squares that the model sees."""
-        self._p = parameters
+        self._p, self._camera = parameters, camera
         self._image_size = image_size
         self._camera_size: tuple[int, int] | None = None
 
-    def check_camera(self, name: str, width: int, height: int, frame: str) -> None:
+    def check_camera(self, width: int, height: int, frame: str) -> None:
         """Takes the size [px] and frame of a picture of the camera's stream.
 
         Raises:
-            FrameError: too small, not square where that is refused, or a foreign frame.
+            FrameRefusal: too small, not square where that is refused, or not of the cell's camera.
         """
-        self._check_shape(name, width, height)
-        if self._p.camera_frame and frame != self._p.camera_frame:
-            raise FrameRefusal(self._foreign(name, frame))
+        self._check_shape(self._camera.topic, width, height)
+        foreign = self._camera.refuse(width, height, frame)
+        if foreign:
+            raise FrameRefusal(foreign)
         self._camera_size = width, height
 
     def check_goal(self, name: str, width: int, height: int, frame: str) -> None:
         """Takes those of a goal picture. It may come without a frame, for it may be a file.
 
         Raises:
-            FrameError: as `check_camera`, or another size than the camera's.
+            FrameRefusal: as `check_camera`, or another size than the camera's.
         """
         self._check_shape(name, width, height)
-        if self._p.camera_frame and frame not in ("", self._p.camera_frame):
-            raise FrameRefusal(self._foreign(name, frame))
+        if self._camera.frame and frame not in ("", self._camera.frame):
+            raise FrameRefusal(
+                f"{name} is in frame {frame!r}, the camera's is {self._camera.frame!r}; take the "
+                "goal with the same camera"
+            )
         camera = self._camera_size
         if self._p.goal_size == "as_camera" and camera not in (None, (width, height)):
             raise FrameRefusal(
@@ -72,9 +74,3 @@ class FrameGate:
             raise FrameRefusal(f"{name} is {width}x{height}, {needs}; send a larger picture")
         if width != height and self._p.crop == "refuse":
             raise FrameRefusal(f"{name} is {width}x{height}, {needs}; set crop:=center")
-
-    def _foreign(self, name: str, frame: str) -> str:
-        return (
-            f"{name} is in frame {frame!r}, not {self._p.camera_frame!r}; "
-            "connect the right camera or set camera_frame"
-        )

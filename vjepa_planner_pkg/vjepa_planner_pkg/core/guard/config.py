@@ -105,6 +105,8 @@ class GuardConfig(GuardParameters):
     ) -> GuardConfig:
         """What a guard of this cell goes by; `changes`: of any attribute.
 
+        A set-point runs ahead of the arm by no more than a step, whatever the parameters say.
+
         Raises:
             ValueError: the cell has no arm, or values do not go together.
         """
@@ -122,7 +124,10 @@ class GuardConfig(GuardParameters):
             "base_frame": arm.base_frame,
             "tool_frame": arm.tool_frame,
         }
-        return cls(**(asdict(parameters or GuardParameters()) | described | changes))
+        given = asdict(parameters or GuardParameters())
+        given["max_lead_m"] = min(given["max_lead_m"], limits.step_m)
+        given["max_lead_rad"] = min(given["max_lead_rad"], limits.turn_rad)
+        return cls(**(given | described | changes))
 
     def __post_init__(self) -> None:
         corners = (self.workspace_min_m, self.workspace_max_m)

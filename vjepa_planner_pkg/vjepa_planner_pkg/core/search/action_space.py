@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -9,6 +10,9 @@ import torch
 from node_kit.parameters import from_cell, parameter
 from robot_cell import ACTION, STATE, Cell
 from torch import Tensor
+
+BOUNDED = ("max_step_m", "max_rotation_rad", "workspace_min_m", "workspace_max_m")
+"""Parameters that `within` takes from a cell, or lowers for it."""
 
 _MARGIN_M = 1e-5
 A = TypeVar("A", bound="ActionParameters")
@@ -55,19 +59,22 @@ class ActionParameters:
 
 
 def within(parameters: A, cell: Cell) -> A:
-    """The parameters with the workspace of the cell.
+    """The parameters, with the workspace of the cell and no steps that its guard would cut.
+
+    A step goes up to `max_step_m` along each of three axes: its diagonal must keep to the cell's
+    limit. The same holds for turns. Only what `BOUNDED` names can differ.
 
     Raises:
-        ValueError: the cell has no arm, or lets it step less far than the parameters say.
+        ValueError: the cell has no arm.
     """
     _, workspace, limits = cell.needs_arm()
-    if parameters.max_step_m > limits.step_m:
-        raise ValueError(
-            f"max_step_m {parameters.max_step_m:g} is above limits.step_m {limits.step_m:g} of "
-            f"cell {cell.name!r}, whose guard would cut such steps; lower it"
-        )
-    low, high = list(workspace.low_m), list(workspace.high_m)
-    return replace(parameters, workspace_min_m=low, workspace_max_m=high)
+    return replace(
+        parameters,
+        max_step_m=min(parameters.max_step_m, limits.step_m / math.sqrt(3.0)),
+        max_rotation_rad=min(parameters.max_rotation_rad, limits.turn_rad / math.sqrt(3.0)),
+        workspace_min_m=list(workspace.low_m),
+        workspace_max_m=list(workspace.high_m),
+    )
 
 
 class ActionSpace:
@@ -134,7 +141,7 @@ class ActionSpace:
             )
             most = self.limits[ACTION.position]
             move = torch.clamp(move, -most, most)
-            steps.append(torch.cat([move, step[:, 3:]], dim=1))
+            steps.append(torch.cat([move, step[:, ACTION.position.stop :]], dim=1))
             position = position + move
         return torch.stack(steps, dim=1)
 

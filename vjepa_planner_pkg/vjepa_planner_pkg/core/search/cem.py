@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from node_kit.parameters import parameter
-from robot_cell import POSITION
+from robot_cell import CLOSEDNESS, POSITION
 from torch import Tensor
 
 from vjepa_planner_pkg.core.search.action_space import ActionParameters, ActionSpace
@@ -91,7 +91,7 @@ class CEMPlanner:
         state = torch.as_tensor(state, dtype=torch.float32).cpu()
         mean = torch.zeros(self._horizon, 4)
         deviation = torch.ones(self._horizon, 4)
-        deviation[:, :3] = self._max_step_m
+        deviation[:, POSITION] = self._max_step_m
         keep_mean = torch.tensor([p.cem_momentum_mean] * 3 + [p.cem_momentum_mean_gripper])
         keep_deviation = torch.tensor([p.cem_momentum_std] * 3 + [p.cem_momentum_std_gripper])
         stay = torch.zeros(1, self._horizon, 7)
@@ -140,7 +140,7 @@ class CEMPlanner:
         for step_mean, step_deviation in zip(mean, deviation, strict=True):
             normal = torch.randn(self._p.cem_samples, 4, generator=generator)
             step = normal * step_deviation + step_mean
-            step[:, :3] = step[:, :3].clamp(-self._max_step_m, self._max_step_m)
+            step[:, POSITION] = step[:, POSITION].clamp(-self._max_step_m, self._max_step_m)
             step[:, 3] = step[:, 3].clamp(-self._max_closedness_step, self._max_closedness_step)
             steps.append(step)
         return torch.stack(steps, dim=1)
@@ -153,4 +153,4 @@ def _with_rotation(samples: Tensor) -> Tensor:
 
 
 def _without_rotation(actions: Tensor) -> Tensor:
-    return torch.cat([actions[..., POSITION], actions[..., 6:]], dim=-1)
+    return torch.cat([actions[..., POSITION], actions[..., CLOSEDNESS:]], dim=-1)
