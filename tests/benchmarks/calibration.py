@@ -147,7 +147,7 @@ def evaluate(
                 name = turned_method(variant, turn)
                 row[variant] = summary([journal.records[f"{name} {i}"] for i in range(episodes)])
             figures["turns"].append(row)
-        figures["seed_use"] = seeds.use_of("reach", recipe.seed)
+        figures["evaluation"]["seed_use"] = seeds.use_of("reach", recipe.seed)
         write_json(file, figures)
         journal.remove()
     return figures

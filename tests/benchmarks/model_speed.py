@@ -6,7 +6,6 @@ the same weights; that both give the same numbers is checked first.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +31,7 @@ from vjepa_world_model.weights.checkpoints import (
 from vjepa_world_model.weights.published import ENCODERS, make_random_model, random_model
 
 from benchmarks import model_table
+from benchmarks.model_figures import Figures, PlanTime, Rollouts
 from benchmarks.model_work import (
     encoding_flops,
     imagining_flops,
@@ -50,77 +50,6 @@ _EFFICIENCY = 0.6  # of the peak, expected of a plain rollout when repetitions a
 # Largest difference in features and energies: float32 adds in another order, bfloat16 rounds.
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 _COMPARED = 3  # sequences, each of two actions
-
-
-@dataclass
-class Rollouts:
-    """Scoring one batch of the planner.
-
-    Attributes:
-        batch: sequences as the planner scores them; sequences: those that were timed.
-        latency_s: medians. peak_share: of the machine's matrix products, reached by ours.
-    """
-
-    horizon: int
-    batch: int
-    sequences: int
-    latency_s: float
-    plain_latency_s: float
-    peak_share: float
-
-    @property
-    def per_s(self) -> float:
-        """Evaluations per second."""
-        return self.sequences / self.latency_s
-
-    @property
-    def plain_per_s(self) -> float:
-        return self.sequences / self.plain_latency_s
-
-    @property
-    def ratio(self) -> float:
-        """Ours to the plain one."""
-        return self.plain_latency_s / self.latency_s
-
-
-@dataclass
-class PlanTime:
-    """One action planned: medians over `plans`; cut: by the time limit."""
-
-    planner: str
-    plans: int
-    seconds: float
-    evaluations: float
-    cut: bool
-
-
-@dataclass
-class Figures:
-    """All that is printed and written."""
-
-    size: str
-    model: str
-    device: str
-    device_name: str
-    dtype: str
-    threads: int
-    seed: int
-    compiled: bool
-    not_compiled: str
-    needed_bytes: int
-    peak_flops: float
-    difference: float
-    tolerance: float
-    encode_s: float
-    encode_peak_share: float
-    rollouts: list[Rollouts] = field(default_factory=list)
-    plans: list[PlanTime] = field(default_factory=list)
-
-    def to_dict(self) -> dict:
-        """For JSON."""
-        ratios = ("per_s", "plain_per_s", "ratio")
-        rows = [asdict(r) | {name: getattr(r, name) for name in ratios} for r in self.rollouts]
-        return asdict(self) | {"rollouts": rows, "targets": model_table.targets(self)}
 
 
 def main(
@@ -159,7 +88,7 @@ def main(
         raise typer.Exit(1) from None
     model_table.show(figures, console)
     if file is not None:
-        write_json(file, figures.to_dict())
+        write_json(file, figures.to_dict() | {"targets": model_table.targets(figures)})
     if not figures.difference <= figures.tolerance:
         raise typer.Exit(1)
 

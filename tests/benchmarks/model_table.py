@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.console import Console
 from rich.table import Table
 from vjepa_world_model.runtime.memory import in_words
 
-if TYPE_CHECKING:
-    from benchmarks.model_speed import Figures
+from benchmarks.model_figures import Figures
 
 CPU_RATIO = 2.0  # ours to the plain one at horizon 2
 # On an H100, with ViT-g sizes [s].

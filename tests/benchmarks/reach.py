@@ -137,7 +137,7 @@ def evaluate(
         figures = {"evaluation": about}
         for method in methods:
             figures[method] = summary([journal.records[_name(k)] for k in wanted if k[0] == method])
-        figures["seed_use"] = seeds.use_of("reach", recipe.seed)
+        figures["evaluation"]["seed_use"] = seeds.use_of("reach", recipe.seed)
         write_json(file, figures)
         journal.remove()
     return figures

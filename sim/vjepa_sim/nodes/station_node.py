@@ -18,8 +18,9 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
-from vjepa_sim.core.station.cycle import FilmedCycle, StationFrame
+from vjepa_sim.core.station.cycle import FilmedCycle
 from vjepa_sim.core.station.faults import KINDS, FaultError
+from vjepa_sim.core.station.frame import StationFrame
 from vjepa_sim.core.station.recording import cycle_truth, frame_truth
 from vjepa_sim.core.station.station import Station
 from vjepa_sim.core.station.world import SolidsWorld

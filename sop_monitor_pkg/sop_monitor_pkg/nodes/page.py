@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sop_monitor_pkg.core.alarms.journal import entries
 from sop_monitor_pkg.web.app import make_app
 from sop_monitor_pkg.web.board import CycleTimes, board
 from sop_monitor_pkg.web.server import PageServer, kept_token
 
-if TYPE_CHECKING:
-    from sop_monitor_pkg.nodes.sop_monitor_node import SopMonitorNode
-
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
+
+class PageHost(Protocol):
+    """What the page needs of the node that it belongs to."""
+
+    book: Any
+    p: Any
+    procedure: Any
+    monitor: Any
+    beside: Any
+    picture: Any
+
+    def now_ns(self) -> int:
+        """Time of the alarms."""
+        ...
 
 
 class Page:
@@ -23,7 +35,7 @@ class Page:
         ServerError: it cannot be served; the text says why.
     """
 
-    def __init__(self, node: SopMonitorNode, journal: Path):
+    def __init__(self, node: PageHost, journal: Path):
         self.book = node.book
         self.journal = journal
         self.times = CycleTimes(entries(journal))

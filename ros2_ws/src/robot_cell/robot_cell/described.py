@@ -167,12 +167,11 @@ def _shape(text: str) -> list[Problem]:
         if isinstance(event, AliasEvent | ScalarEvent | CollectionStartEvent) and keys:
             known = keys[-1]
             if known is not None and expects_key[-1] and isinstance(event, ScalarEvent):
-                if event.value in known:
-                    twice = (
-                        f"{event.value} stands twice, first in line {known[event.value]}; keep one"
-                    )
+                key = str(cast("Any", event).value)
+                if key in known:
+                    twice = f"{key} stands twice, first in line {known[key]}; keep one"
                     found.append(Problem(line, twice))
-                known.setdefault(event.value, line)
+                known.setdefault(key, line)
             expects_key[-1] = not expects_key[-1]
         if isinstance(event, CollectionStartEvent):
             keys.append({} if isinstance(event, MappingStartEvent) else None)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from vjepa_sim.core.station import defects, layout, solids, textures
-from vjepa_sim.core.station.annotate import AnnotatedBox, Annotator, SeenDefect, Text
+from vjepa_sim.core.station.annotate import Annotator
 from vjepa_sim.core.station.camera import StationCamera, cycle_camera
 from vjepa_sim.core.station.evidence import FaultEvent, Witness
 from vjepa_sim.core.station.faults import CyclePlan
+from vjepa_sim.core.station.frame import StationFrame
 from vjepa_sim.core.station.layout import MM, PlanarPose
 from vjepa_sim.core.station.look import draw_look
 from vjepa_sim.core.station.scene import StationScene
@@ -31,31 +31,6 @@ CLASSES = (
     "hand",
     "tool",
 )
-
-
-@dataclass(frozen=True)
-class StationFrame:
-    """One picture and its truth.
-
-    Attributes:
-        index: from 0.
-        t: seconds since the cycle began.
-        image: uint8 RGB [H, W, 3].
-        objects: int16 [H, W], index of the object that each pixel shows, -1 for none.
-        boxes, texts, defect: what is seen.
-        mask: uint8 [H, W] of the defect, None if none is seen.
-        step: the step being done.
-    """
-
-    index: int
-    t: float
-    image: np.ndarray
-    objects: np.ndarray
-    boxes: list[AnnotatedBox]
-    texts: list[Text]
-    defect: SeenDefect | None
-    mask: np.ndarray | None
-    step: str
 
 
 class FilmedCycle:

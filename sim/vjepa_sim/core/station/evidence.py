@@ -14,7 +14,7 @@ from vjepa_sim.core.station.scene import StationScene
 from vjepa_sim.core.station.script import Script
 
 if TYPE_CHECKING:
-    from vjepa_sim.core.station.cycle import StationFrame
+    from vjepa_sim.core.station.frame import StationFrame
 
 SEEN = 0.3  # share of an object that must be visible to be recognised
 MOVED_PX = 3.0  # of its centre in the picture

@@ -12,7 +12,8 @@ from typing import Any
 import av
 import cv2
 
-from vjepa_sim.core.station.cycle import FilmedCycle, StationFrame
+from vjepa_sim.core.station.cycle import FilmedCycle
+from vjepa_sim.core.station.frame import StationFrame
 from vjepa_sim.core.station.station import Station
 
 CRF = "16"  # of the video: thin scratches and small print survive

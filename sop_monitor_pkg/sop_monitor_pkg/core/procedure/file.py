@@ -5,13 +5,11 @@ The format is described in the README of the package; the examples stand in `con
 
 from __future__ import annotations
 
-import difflib
-import re
 from pathlib import Path as FilePath
 from typing import Any
 
 from robot_cell import described
-from robot_cell.described import LocatedYaml, Problem
+from robot_cell.described import Problem
 from robot_cell.described import Way as Path
 
 from sop_monitor_pkg.core.alarms.kinds import Kind, Priority
@@ -23,8 +21,8 @@ from sop_monitor_pkg.core.procedure.procedure import (
     QualityCheck,
     Step,
 )
+from sop_monitor_pkg.core.procedure.values import Values, shown, whole
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _WAYS = ("page", "mqtt", "lamp", "buzzer")
 _LAYOUT = ("size", "mm_per_px", "regions")  # for the eyes; here it is only looked at for mistakes
 _TOP = (
@@ -83,11 +81,8 @@ def check(text: str) -> tuple[Procedure | None, list[Problem]]:
     return (None if any(not p.warning for p in problems) else procedure), problems
 
 
-class _Reader:
+class _Reader(Values):
     """Goes through a document from top to bottom and notes what is wrong."""
-
-    def __init__(self, document: LocatedYaml):
-        self._document = document
 
     def procedure(self) -> Procedure | None:
         top = self._document.value
@@ -168,7 +163,7 @@ class _Reader:
         for i, entry in enumerate(section):
             path = ("steps", i)
             if not isinstance(entry, dict):
-                self._wrong(path, f"step {i + 1} is {_shown(entry)}; write `- step: NAME`")
+                self._wrong(path, f"step {i + 1} is {shown(entry)}; write `- step: NAME`")
                 continue
             before = [steps[-1].name] if listed and steps else []
             step = self._step(entry, path, before, parts)
@@ -192,7 +187,7 @@ class _Reader:
             self._known(part, parts, (*path, "parts", i), "part", "parts: at the top")
         optional = entry.get("optional", False)
         if not isinstance(optional, bool):
-            text = f"optional is {_shown(optional)}; write true or false"
+            text = f"optional is {shown(optional)}; write true or false"
             self._wrong((*path, "optional"), text)
         return Step(
             name=name,
@@ -235,14 +230,14 @@ class _Reader:
         for i, entry in enumerate(self._list(section, path)):
             at = (*path, i)
             if not isinstance(entry, dict) or len(entry) != 1:
-                self._wrong(at, f"{_shown(entry)}: write one of {choices}, as `- {kinds[0]}: ...`")
+                self._wrong(at, f"{shown(entry)}: write one of {choices}, as `- {kinds[0]}: ...`")
                 continue
             ((key, value),) = entry.items()
             if not self._known(key, [str(kind) for kind in kinds], at, "check", choices):
                 continue
             kind = CheckKind(key)
             if not isinstance(value, str) or not value:
-                self._wrong(at, f"{key} is {_shown(value)}; write it in quotes")
+                self._wrong(at, f"{key} is {shown(value)}; write it in quotes")
             elif kind in _LABELS:
                 self._pattern(value, at)
             else:
@@ -291,129 +286,18 @@ class _Reader:
     def _layout(self, top: dict) -> None:
         """Regions of the picture, as perception reads them from the same file."""
         size = top.get("size", [1, 1])
-        if not _whole(size, 2) or not min(size) > 0:
-            self._wrong(("size",), f"size is {_shown(size)}; write [width, height] in pixels")
+        if not whole(size, 2) or not min(size) > 0:
+            self._wrong(("size",), f"size is {shown(size)}; write [width, height] in pixels")
         self._scale(top, ())
         for name, entry in self._mapping(top.get("regions", {}), ("regions",)).items():
             path = ("regions", name)
             entry = self._mapping(entry, path)
             self._known_keys(entry, path, _REGION, "a region")
             box = entry.get("box")
-            if not _whole(box, 4) or not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
-                text = f"the box is {_shown(box)}; write [x0, y0, x1, y1] in pixels"
+            if not whole(box, 4) or not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+                text = f"the box is {shown(box)}; write [x0, y0, x1, y1] in pixels"
                 self._wrong((*path, "box"), text)
             self._choice(entry.get("look_for"), (*path, "look_for"), _REGION_KINDS)
             self._pattern(entry.get("pattern", ""), (*path, "pattern"))
             self._list(entry.get("codes", []), (*path, "codes"))
             self._scale(entry, path)
-
-    # Values.
-
-    def _scale(self, entry: dict, path: Path) -> None:
-        scale = entry.get("mm_per_px", 0)
-        if type(scale) not in (int, float) or not 0 <= scale < float("inf"):
-            text = f"mm_per_px is {_shown(scale)}; write the width of a pixel, 0 if it is not known"
-            self._wrong((*path, "mm_per_px"), text)
-
-    def _title(self, entry: dict, path: Path, name: str) -> str:
-        title = entry.get("title", name.replace("_", " ").capitalize())
-        if not isinstance(title, str) or not title.strip():
-            self._wrong((*path, "title"), f"title is {_shown(title)}; write a text, in quotes")
-        return str(title)
-
-    def _name(self, value: Any, path: Path, what: str) -> str:
-        if value is None:
-            self._wrong(path, f"{what} is missing")
-        elif not isinstance(value, str) or not _NAME.fullmatch(value):
-            text = f"{_shown(value)} is no name: small letters, digits and _, a letter first"
-            self._wrong(path, text)
-        return str(value)
-
-    def _names(self, value: Any, path: Path, what: str, unique: bool = True) -> list[str]:
-        names = self._list(value, path)
-        for i, name in enumerate(names):
-            self._name(name, (*path, i), f"the name of a {what}")
-            if unique and name in names[:i]:
-                self._wrong((*path, i), f"{what} {name} stands twice in this list")
-        return [str(name) for name in names]
-
-    def _repeat(self, value: Any, path: Path) -> int | None:
-        if value == "any":
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            text = f"repeat is {_shown(value)}; write how often at most (2, 3 ...), or any"
-            self._wrong(path, text)
-            return 1
-        return value
-
-    def _span(self, value: Any, path: Path) -> tuple[float, float] | None:
-        if value is None:
-            return None
-        numbers = isinstance(value, list) and len(value) == 2
-        numbers = numbers and all(type(v) in (int, float) for v in value)
-        if not numbers or not 0 <= value[0] < value[1] < float("inf"):
-            text = f"takes_s is {_shown(value)}; write [shortest, longest] in seconds"
-            self._wrong(path, text)
-            return None
-        return float(value[0]), float(value[1])
-
-    def _pattern(self, value: Any, path: Path) -> None:
-        if not isinstance(value, str):
-            self._wrong(path, f"{_shown(value)} is no text; write it in quotes")
-            return
-        try:
-            re.compile(value)
-        except (re.error, OverflowError, RecursionError) as error:
-            self._wrong(path, f"{value!r} is no regular expression: {error}")
-
-    def _choice(self, value: Any, path: Path, choices: tuple[str, ...] | list[str]) -> Any:
-        if value not in choices:
-            self._wrong(path, f"{_shown(value)}: choose one of {', '.join(choices)}")
-        return value
-
-    def _mapping(self, value: Any, path: Path) -> dict:
-        if isinstance(value, dict):
-            return value
-        self._wrong(path, f"{path[-1]} is {_shown(value)}; write `key: value` lines below it")
-        return {}
-
-    def _list(self, value: Any, path: Path) -> list:
-        if isinstance(value, list):
-            return value
-        self._wrong(path, f"{path[-1]} is {_shown(value)}; write a list, as [one, two]")
-        return []
-
-    def _known_keys(self, entry: dict, path: Path, known: tuple[str, ...], what: str) -> None:
-        for key in entry:
-            if key not in known:
-                hint = _hint(key, known)
-                text = f"{what} has no {key!r}{hint}; it knows {', '.join(known)}"
-                self._wrong((*path, key), text)
-
-    def _known(self, name: str, known: list[str], path: Path, what: str, where: str) -> bool:
-        if name in known:
-            return True
-        self._wrong(path, f"there is no {what} {name!r} in {where}{_hint(name, known)}")
-        return False
-
-    def _wrong(self, path: Path, text: str, warning: bool = False) -> None:
-        problem = Problem(self._document.line(path), text, warning)
-        if problem not in self._document.problems:
-            self._document.problems.append(problem)
-
-
-def _hint(name: Any, known: list[str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def _whole(value: Any, count: int) -> bool:
-    """Whether it is a list of so many whole numbers."""
-    return isinstance(value, list) and [type(v) for v in value] == [int] * count
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "empty"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

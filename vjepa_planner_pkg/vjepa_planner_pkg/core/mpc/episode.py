@@ -116,6 +116,10 @@ def run_episode(
             elif isinstance(effect, Finished):
                 episode.outcome, episode.reason = effect.outcome, effect.reason
 
+    first = goals[0].terms
+    if first is None or not first.pictures:
+        raise ValueError("an episode in process needs a goal with an encoded picture")
+    shown = next(iter(first.pictures.values()))
     carry_out(mpc.on_goals(goals, now()))
     while mpc.status.state.active:
         features, state = look()
@@ -123,7 +127,6 @@ def run_episode(
         for _ in range(2):  # the same pose twice: the arm is at rest
             time_ns += _STILL_NS
             carry_out(mpc.on_arm(ArmState(time_ns, state), now()))
-        goal = goals[0].latent
-        latent = Latent(time_ns, features, goal.grid, goal.model, goal.frame)
+        latent = Latent(time_ns, features, shown.grid, shown.model, shown.frame)
         carry_out(mpc.on_latent(latent, now()))
     return episode
