@@ -10,15 +10,15 @@ import time
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-import torch
 from vjepa_planner_pkg.core.calibration.calibration import Calibration, calibrated
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.episode import run_episode
-from vjepa_planner_pkg.core.mpc.io import Goal, Latent, PlannedAction, RequestPlan
+from vjepa_planner_pkg.core.mpc.io import Latent, PlannedAction, RequestPlan, SubGoal
 from vjepa_planner_pkg.core.mpc.mpc import MPC
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 from vjepa_planner_pkg.core.mpc.planning import Planning
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
-from vjepa_planner_pkg.core.search.scorer import DirectScorer
+from vjepa_planner_pkg.core.search.scorer import DirectScorer, GoalScorer, scorer_of
 from vjepa_sim.core.environment import Environment
 from vjepa_sim.core.panda_cell import WORKSPACE_HIGH, WORKSPACE_LOW
 from vjepa_sim.core.physics import UnreachableError
@@ -88,10 +88,9 @@ class Player:
         return self._models[method]
 
 
-def scorer(model: WorldModel, request: RequestPlan) -> DirectScorer:
+def scorer(model: WorldModel, request: RequestPlan) -> DirectScorer | GoalScorer:
     """Scores the candidates for `request` with a world model in this process."""
-    arrays = (request.latent.features, request.goal.features, request.state)
-    return DirectScorer(model, *(torch.from_numpy(np.asarray(a, np.float32)) for a in arrays))
+    return scorer_of(model, request.latent, request.goal, request.state)
 
 
 def plan_and_move(
@@ -128,7 +127,11 @@ def plan_and_move(
 
     goal = Latent(0, encode(environment.goal_image), model.grid, model.name)
     run = run_episode(
-        MPC(mpc, planner.seed), [Goal(goal)], look, lambda to: move(environment, to), plan
+        MPC(mpc, planner.seed),
+        [SubGoal(GoalTerms.of(goal))],
+        look,
+        lambda to: move(environment, to),
+        plan,
     )
     steps = run.looks[-1].step if run.looks else 0
     return Played(run.outcome.name.lower(), run.reason, steps, seconds, cut)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from vjepa_bringup.quiet import quiet
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
 from vjepa_planner_pkg.core.mpc.planning import Planning
 from vjepa_planner_pkg.core.search.action_space import within
@@ -75,8 +76,9 @@ def measure(model: WorldModel, config: PlannerConfig, scenes: int) -> np.ndarray
         features.cpu()  # waits for the device
         encoded = time.perf_counter()
         state = torch.from_numpy(seen.state.astype(np.float32))
-        latents = (Latent(0, f.cpu().numpy()) for f in (features, goal))
-        request = RequestPlan(0, *latents, seen.state, None, seed=max(seed, 0))
+        here, there = (Latent(0, f.cpu().numpy()) for f in (features, goal))
+        wanted = GoalTerms.of(there)
+        request = RequestPlan(0, here, wanted, seen.state, None, seed=max(seed, 0))
         planning.answer(request, DirectScorer(model, features, goal, state))
         last = planning.last
         rows.append(

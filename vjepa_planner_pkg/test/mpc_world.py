@@ -1,14 +1,15 @@
 """An arm, a camera and a planner around a real MPC, with made-up times."""
 
 import numpy as np
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.io import (
     ArmState,
     Command,
-    Goal,
     Latent,
     Now,
     PlannedAction,
     RequestPlan,
+    SubGoal,
 )
 from vjepa_planner_pkg.core.mpc.mpc import MPC
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
@@ -59,7 +60,7 @@ class MpcWorld:
         return Latent(self.now.ros_ns if stamp_ns is None else stamp_ns, **values)
 
     def goal(self, **changes):
-        return Goal(self.latent(), **changes)
+        return SubGoal(GoalTerms.of(self.latent()), **changes)
 
     def follow(self, goals=None, **options):
         self.do(self.mpc.on_goals(goals or [self.goal()], self.now, **options))

@@ -24,6 +24,7 @@ from vjepa_planner_pkg.core.calibration.fit import (
     targets,
 )
 from vjepa_planner_pkg.core.calibration.run import Aborted, CalibrationRun, RecordedMove
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.episode import run_calibration
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.io import ArmState, Command, Latent, Now, RequestPlan
@@ -59,7 +60,8 @@ class TurnedWorld:
     def source(self, request):
         """A score of actions along the axes that the model knows."""
         start, goal = (
-            torch.from_numpy(latent.features[0]) for latent in (request.latent, request.goal)
+            torch.from_numpy(latent.features[0])
+            for latent in (request.latent, request.goal.pictures[""])
         )
         return lambda actions: (start + actions[..., :3].cumsum(1) - goal).norm(dim=-1)
 
@@ -158,7 +160,7 @@ def test_a_plan_in_a_turned_world_is_the_turned_plan(yaw_deg):
 
     def plan(world, calibration):
         request = RequestPlan(
-            0, world.latent(START), world.latent(START + step), START, None, seed=0
+            0, world.latent(START), GoalTerms.of(world.latent(START + step)), START, None, seed=0
         )
         score = calibrated(world.source, request, calibration)
         generator = torch.Generator().manual_seed(0)
@@ -182,7 +184,9 @@ def test_a_world_model_is_asked_along_the_axes_that_it_knows(small_model):
     def source(request):
         return DirectScorer(model, features, goal, torch.from_numpy(request.state).float())
 
-    score = calibrated(source, RequestPlan(0, *latents, START, None, 0), calibration)
+    score = calibrated(
+        source, RequestPlan(0, latents[0], GoalTerms.of(latents[1]), START, None, 0), calibration
+    )
     actions = 0.05 * torch.randn(5, 2, 7)
     state = torch.from_numpy(calibration.state(START)).float()
     expected = model.score(features, goal, state, calibration.actions(actions))
@@ -198,14 +202,14 @@ def test_a_world_model_is_asked_along_the_axes_that_it_knows(small_model):
 @pytest.mark.parametrize(("field", "value"), [("model", "large"), ("frame", "other_camera")])
 def test_a_calibration_of_another_model_or_camera_is_refused(field, value):
     latent = replace(Latent(0, np.zeros((1, 3)), model="small", frame="camera"), **{field: value})
-    request = RequestPlan(0, latent, latent, START, None, 0)
+    request = RequestPlan(0, latent, GoalTerms.of(latent), START, None, 0)
     with pytest.raises(CalibrationError, match=f"'{value}'; calibrate anew"):
         calibrated(lambda turned: pytest.fail("scored"), request, KNOWN)
 
 
 def test_without_a_calibration_nothing_is_turned():
     world = TurnedWorld(0.0)
-    request = RequestPlan(0, world.latent(START), world.latent(START), START, None, 0)
+    request = RequestPlan(0, world.latent(START), GoalTerms.of(world.latent(START)), START, None, 0)
     assert not isinstance(calibrated(world.source, request, None), CalibratedScore)
 
 

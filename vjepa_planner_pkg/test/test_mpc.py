@@ -10,10 +10,10 @@ from vjepa_planner_pkg.core.mpc.io import (
     Command,
     EncodeGoal,
     Finished,
-    Goal,
     MpcState,
     PlannedAction,
     RequestPlan,
+    SubGoal,
 )
 
 # The way to the goal.
@@ -228,7 +228,7 @@ def test_time_runs_out_while_moving_and_the_arm_holds(world):
 
 def two_goals(world):
     """Goal images of the MPC's own goal, to be encoded on the way."""
-    return [Goal(max_steps=4), Goal()]
+    return [SubGoal(max_steps=4), SubGoal()]
 
 
 def encode(world):
@@ -337,7 +337,7 @@ def test_a_new_goal_that_fails_holds_the_arm_that_still_moves_for_the_old_one(wo
     world.speed = 0.1
     world.follow()
     world.spend_until(MpcState.MOVING)
-    world.follow([Goal()])
+    world.follow([SubGoal()])
     assert len(world.of(Command)) == 1
     world.do(world.mpc.on_goal_rejected("subgoal_image is empty", world.now))
     assert not world.of(Command)[-1].action.any()

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 from mpc_world import MpcWorld
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.io import (
     ArmState,
     CancelPlan,
     Command,
-    Goal,
     MpcState,
     Now,
     RequestPlan,
+    SubGoal,
 )
 from vjepa_planner_pkg.core.mpc.mpc import MPC
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
@@ -85,7 +86,7 @@ def test_a_refused_message_stops_the_run_with_its_reason(world):
 def test_a_goal_that_is_not_finite_is_refused(world):
     world.spend(0.5)
     goal = world.goal()
-    goal.latent.features[:] = np.nan
+    goal.terms.pictures[""].features[:] = np.nan
     world.follow([goal])
     assert world.status.state is MpcState.STOPPED
     assert "goal_latent holds 12 numbers that are not finite" in world.status.reason
@@ -101,7 +102,7 @@ def test_a_goal_that_is_not_finite_is_refused(world):
 )
 def test_a_goal_of_another_model_is_refused(world, change, named):
     world.spend(0.5)
-    world.follow([Goal(world.latent(**change))])
+    world.follow([SubGoal(GoalTerms.of(world.latent(**change)))])
     world.spend(0.5)
     assert world.status.state is MpcState.STOPPED
     assert named in world.status.reason
@@ -128,7 +129,7 @@ def test_a_simulation_that_stops_its_clock_between_moves_is_followed(world):
         world.do(world.mpc.on_arm(ArmState(frozen, world.state.copy()), now))
         world.do(world.mpc.on_latent(world.latent(frozen), now))
         if i == 4:
-            world.do(world.mpc.on_goals([Goal(world.latent(frozen))], now))
+            world.do(world.mpc.on_goals([SubGoal(GoalTerms.of(world.latent(frozen)))], now))
     assert world.of(Command)
 
 

@@ -8,11 +8,12 @@ import itertools
 
 import numpy as np
 import pytest
+from node_kit.qos import LATCHED
 from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from vjepa_interfaces.action import ReachGoals
-from vjepa_interfaces.msg import PlannerStatus
+from vjepa_interfaces.msg import Goal, PlannerStatus
 from vjepa_planner_pkg.nodes.command_guard_node import CommandGuardNode
 from vjepa_planner_pkg.nodes.composed_planner_node import DirectMpcNode, SharedEncoderNode
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
@@ -68,6 +69,20 @@ def test_a_latched_goal_moves_the_arm_whoever_starts_first(ros, arm, small_model
     ros.start(EncoderNode, model=small_model, device="cpu")
     ros.start(CommandGuardNode, cell="panda_sim", rate_hz=25.0)
     arm.wait_for_state("timed_out")
+
+
+def test_a_pose_as_goal_moves_the_arm_there_without_any_picture(ros, arm, planner):
+    goals = ros.publisher(Goal, "goal", LATCHED)
+    pose = arm.state + [0.06, -0.04, 0.02, 0, 0, 0, 0]
+    goals.publish(Goal(pose=[float(v) for v in pose], max_steps=4))
+    ros.wait_for(lambda: np.linalg.norm(arm.state[:3] - pose[:3]) < 0.005, "the arm at the pose")
+
+
+def test_a_goal_that_cannot_be_used_is_refused_with_its_reason(ros, arm, planner):
+    goals = ros.publisher(Goal, "goal", LATCHED)
+    goals.publish(Goal(pose=[0.5, 0.0]))
+    status = arm.wait_for_state("stopped")
+    assert "a pose has 7" in status.reason and not arm.commands
 
 
 def test_one_process_does_the_same_without_a_predictor(ros, arm, small_model):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from rclpy.time import Time
 from vjepa_interfaces.srv import ScoreActions
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.io import Latent
 from vjepa_planner_pkg.core.search.scorer import DirectScorer, ScoreRequest
 from vjepa_planner_pkg.nodes import messages
@@ -34,7 +35,7 @@ def actions(samples=5, horizon=2):
 
 def test_energies_and_gradients_are_those_of_the_model(ros, scene):
     model, latent, goal = scene
-    request = ScoreRequest(latent, goal, STATE, actions(), gradients=True)
+    request = ScoreRequest(latent, GoalTerms.of(goal), STATE, actions(), gradients=True)
     response = ros.call(ScoreActions, "score_actions", messages.from_score_request(request))
     assert response.success, response.message
     answer = messages.to_score_answer(response, 5, 2)
@@ -47,7 +48,9 @@ def test_energies_and_gradients_are_those_of_the_model(ros, scene):
 
 def test_gradients_are_left_out_when_not_asked_for(ros, scene):
     _, latent, goal = scene
-    request = messages.from_score_request(ScoreRequest(latent, goal, STATE, actions()))
+    request = messages.from_score_request(
+        ScoreRequest(latent, GoalTerms.of(goal), STATE, actions())
+    )
     response = ros.call(ScoreActions, "score_actions", request)
     assert response.success and len(response.energies) == 10 and not response.gradients
 
@@ -68,7 +71,10 @@ def change(**fields):
     ("spoil", "named"),
     [
         (change(latent__model="other"), "latent was encoded by model 'other'"),
-        (change(goal__model="other"), "goal was encoded by model 'other'"),
+        (
+            lambda request: setattr(request.goal.pictures[0], "model", "other"),
+            "goal was encoded by model 'other'",
+        ),
         (change(latent__grid_height=2, latent__grid_width=8), "grid [2, 8]"),
         (change(latent__width=25), "latent holds 384 numbers"),
         (change(samples=6), "actions hold 70 numbers"),
@@ -83,7 +89,7 @@ def test_a_bad_request_is_refused_with_its_reason_and_the_next_one_answered(
     ros, scene, spoil, named
 ):
     _, latent, goal = scene
-    good = ScoreRequest(latent, goal, STATE, actions())
+    good = ScoreRequest(latent, GoalTerms.of(goal), STATE, actions())
     request = messages.from_score_request(good)
     spoil(request)
     response = ros.call(ScoreActions, "score_actions", request)
@@ -97,7 +103,7 @@ def test_a_gradient_that_memory_does_not_hold_is_refused(ros, scene, monkeypatch
     model, latent, goal = scene
     monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
     for gradients in (True, False):
-        request = ScoreRequest(latent, goal, STATE, actions(), gradients)
+        request = ScoreRequest(latent, GoalTerms.of(goal), STATE, actions(), gradients)
         response = ros.call(ScoreActions, "score_actions", messages.from_score_request(request))
         assert response.success == (not gradients)
         assert ("5 sequences of 2 actions needs" in response.message) == gradients

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
 from vjepa_planner_pkg.core.mpc.planning import Planning
 from vjepa_planner_pkg.core.search.plan import ScoreError
@@ -46,8 +47,8 @@ def direct(scene):
 
 
 def remote(scene):
-    model, *rest = scene
-    return RemoteScorer(lambda request: answer(model, request), *rest)
+    model, latent, goal, state = scene
+    return RemoteScorer(lambda r: answer(model, r), latent, GoalTerms.of(goal), state)
 
 
 def test_cem_is_the_reference_sample_for_sample(reference, scene):
@@ -102,7 +103,7 @@ def test_the_gradient_is_that_of_the_energy(scene):
 
 def test_both_planners_lower_the_energy_and_repeat_under_a_seed(scene):
     model, latent, goal, state = scene
-    request = RequestPlan(1, latent, goal, state, None, seed=3)
+    request = RequestPlan(1, latent, GoalTerms.of(goal), state, None, seed=3)
     for name in ("fast", "cem"):
         config = PlannerConfig(planner=name, cem_samples=64, cem_iterations=4, time_budget_ms=0)
         first, again = (Planning(config).answer(request, direct(scene)) for _ in range(2))
@@ -124,6 +125,7 @@ def test_a_foreign_latent_is_refused_by_name(scene, which, change, named):
     latents = {"latent": latent, "goal": goal}
     values = {**vars(latents[which]), **change}
     latents[which] = Latent(**values)
+    latents["goal"] = GoalTerms.of(latents["goal"])
     request = ScoreRequest(**latents, state=state, actions=np.zeros((2, 1, 7), np.float32))
     with pytest.raises(ScoreError, match=f"^{which} ") as error:
         answer(model, request)
@@ -136,4 +138,4 @@ def test_numbers_that_are_not_finite_are_refused(scene):
         values = {"state": state.copy(), "actions": np.zeros((2, 1, 7), np.float32)}
         values[name].flat[3] = np.nan
         with pytest.raises(ScoreError, match=name):
-            answer(model, ScoreRequest(latent, goal, **values))
+            answer(model, ScoreRequest(latent, GoalTerms.of(goal), **values))

@@ -12,7 +12,7 @@ import torch
 from node_kit.lifecycle import run
 
 from vjepa_planner_pkg.core.mpc.io import RequestPlan
-from vjepa_planner_pkg.core.search.scorer import DirectScorer, check_latent
+from vjepa_planner_pkg.core.search.scorer import DirectScorer, GoalScorer, scorer_of
 from vjepa_planner_pkg.nodes.encoder_node import EncoderNode
 from vjepa_planner_pkg.nodes.mpc_node import MpcNode
 from vjepa_planner_pkg.nodes.planner_client import PlanCancelled
@@ -39,26 +39,28 @@ class DirectMpcNode(MpcNode):
 
     def score(self, request: RequestPlan, wanted: Callable[[], bool]) -> CancellableScorer:
         model = self._encoder.model
-        check_latent("latent", request.latent, model)
-        check_latent("goal", request.goal, model)
-        latent, goal, state = (
-            torch.tensor(array, dtype=torch.float32)
-            for array in (request.latent.features, request.goal.features, request.state)
-        )
-        return CancellableScorer(wanted, model, latent, goal, state)
+        scorer = scorer_of(model, request.latent, request.goal, request.state)
+        return CancellableScorer(wanted, scorer)
 
 
-class CancellableScorer(DirectScorer):
+class CancellableScorer:
     """Ends between two batches when its plan is no longer wanted."""
 
-    def __init__(self, wanted: Callable[[], bool], *scene: Any):
-        super().__init__(*scene)
-        self._wanted = wanted
+    def __init__(self, wanted: Callable[[], bool], scorer: DirectScorer | GoalScorer):
+        self.device = scorer.device
+        self._wanted, self._scorer = wanted, scorer
 
     def __call__(self, actions: torch.Tensor) -> torch.Tensor:
+        """As the scorer."""
         if not self._wanted():
             raise PlanCancelled
-        return super().__call__(actions)
+        return self._scorer(actions)
+
+    def gradient(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As the scorer."""
+        if not self._wanted():
+            raise PlanCancelled
+        return self._scorer.gradient(actions)
 
 
 def main() -> None:

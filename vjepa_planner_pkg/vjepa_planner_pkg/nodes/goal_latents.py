@@ -11,9 +11,12 @@ from node_kit.qos import RELIABLE
 from node_kit.stamps import stamp_ns
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
+from vjepa_interfaces.msg import Goal as GoalMessage
 from vjepa_interfaces.msg import Latent
 
-from vjepa_planner_pkg.core.mpc.io import Goal
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
+from vjepa_planner_pkg.core.mpc.io import Latent as LatentValue
+from vjepa_planner_pkg.core.mpc.io import SubGoal
 from vjepa_planner_pkg.nodes import messages
 
 _REPEAT_S = 3.0  # how soon after its return an encoder repeats the goal that is latched
@@ -22,13 +25,13 @@ _TIMES_ASKED = 5
 
 
 class GoalLatents:
-    """Receives `goal_latent`; sends pictures on `subgoal_image`, receives `subgoal_latent`."""
+    """Hears `goal_latent` and `goal`; sends pictures on `subgoal_image`, hears `subgoal_latent`."""
 
     def __init__(
         self,
         node: KitNode,
-        on_goal: Callable[[Goal | str], None],
-        on_sub_goal: Callable[[int, int, Goal | str], None],
+        on_goal: Callable[[SubGoal | str], None],
+        on_sub_goal: Callable[[int, int, LatentValue | str], None],
     ):
         """`on_goal(goal)` and `on_sub_goal(run, index, goal)` get a goal or what is wrong."""
         self._on_goal, self._on_sub_goal = on_goal, on_sub_goal
@@ -39,6 +42,7 @@ class GoalLatents:
         self._returned_s: float | None = None
         self._pictures = node.create_publisher(Image, "subgoal_image", RELIABLE)
         node.create_latched_subscription(Latent, "goal_latent", self._take_goal)
+        node.create_latched_subscription(GoalMessage, "goal", self._take_terms)
         node.create_subscription(Latent, "subgoal_latent", self._take_sub_goal, RELIABLE)
         # The two topics are discovered one by one: a question or its answer may find no reader yet.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -75,16 +79,24 @@ class GoalLatents:
         if repeated and ns == self._last_ns:
             return  # a restarted encoder found the old goal latched: nobody asked for it anew
         self._last_ns = ns
-        self._on_goal(_goal(message, "goal_latent"))
+        latent = _latent(message, "goal_latent")
+        self._on_goal(latent if isinstance(latent, str) else SubGoal(GoalTerms.of(latent)))
+
+    def _take_terms(self, message: GoalMessage) -> None:
+        try:
+            goal: SubGoal | str = messages.to_goal(message)
+        except ValueError as error:
+            goal = f"goal cannot be used: {error}"
+        self._on_goal(goal)
 
     def _take_sub_goal(self, message: Latent) -> None:
         asked = self._asked.pop(stamp_ns(message.header.stamp), None)
         if asked is not None:
-            self._on_sub_goal(*asked, _goal(message, "subgoal_latent"))
+            self._on_sub_goal(*asked, _latent(message, "subgoal_latent"))
 
 
-def _goal(message: Latent, name: str) -> Goal | str:
+def _latent(message: Latent, name: str) -> LatentValue | str:
     try:
-        return Goal(messages.to_latent(message))
+        return messages.to_latent(message)
     except ValueError as error:
         return f"{name} cannot be used: {error}"

@@ -13,11 +13,12 @@ from node_kit.stamps import stamp_ns
 from rclpy.time import Time
 from robot_cell import CLOSEDNESS, Arm
 from std_msgs.msg import Header
-from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, PlannerStatus
+from vjepa_interfaces.msg import EndEffectorCommand, EndEffectorState, Goal, PlannerStatus
 from vjepa_interfaces.msg import Latent as LatentMsg
 from vjepa_interfaces.srv import ScoreActions
 
-from vjepa_planner_pkg.core.mpc.io import ArmState, Command, Latent, Status
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
+from vjepa_planner_pkg.core.mpc.io import ArmState, Command, Latent, Status, SubGoal
 from vjepa_planner_pkg.core.search.scorer import ScoreAnswer, ScoreRequest
 
 
@@ -84,11 +85,51 @@ def from_status(status: Status, now_ns: int, frame: str) -> PlannerStatus:
     )
 
 
+def from_goal(terms: GoalTerms, max_steps: int = 0) -> Goal:
+    return Goal(
+        pictures=[from_latent(latent) for latent in terms.pictures.values()],
+        cameras=list(terms.pictures),
+        picture_weight=float(terms.picture_weight),
+        pose=[] if terms.pose is None else [float(v) for v in terms.pose],
+        pose_weight=float(terms.pose_weight),
+        keep_out=[float(v) for v in np.ravel(terms.keep_out)],
+        keep_out_weight=float(terms.keep_out_weight),
+        effort_weight=float(terms.effort_weight),
+        max_steps=max_steps,
+    )
+
+
+def to_goal(message: Goal) -> SubGoal:
+    """ValueError: terms that cannot be used; says which."""
+    cameras = list(message.cameras) or [""] * len(message.pictures)
+    if len(cameras) != len(message.pictures) or len(set(cameras)) != len(cameras):
+        raise ValueError(
+            f"{len(message.pictures)} pictures of cameras {cameras}; name each camera once"
+        )
+    if len(message.pose) not in (0, 7) or len(message.keep_out) % 6:
+        raise ValueError(
+            f"pose holds {len(message.pose)} numbers and keep_out {len(message.keep_out)}; a pose "
+            "has 7, each box 6"
+        )
+    terms = GoalTerms(
+        pictures=dict(zip(cameras, map(to_latent, message.pictures))),
+        pose=np.array(message.pose, dtype=np.float64) if len(message.pose) else None,
+        keep_out=np.array(message.keep_out, dtype=np.float64).reshape(-1, 2, 3),
+        picture_weight=message.picture_weight,
+        pose_weight=message.pose_weight,
+        keep_out_weight=message.keep_out_weight,
+        effort_weight=message.effort_weight,
+    )
+    if problem := terms.problem():
+        raise ValueError(problem)
+    return SubGoal(terms, message.max_steps or None)
+
+
 def from_score_request(request: ScoreRequest) -> ScoreActions.Request:
     samples, horizon, _ = request.actions.shape
     message = ScoreActions.Request(
         latent=from_latent(request.latent),
-        goal=from_latent(request.goal),
+        goal=from_goal(request.goal),
         state=np.array(request.state, dtype=np.float64),  # a copy: the message would keep the array
         samples=samples,
         horizon=horizon,
@@ -109,7 +150,7 @@ def to_score_request(message: ScoreActions.Request) -> ScoreRequest:
     actions = np.frombuffer(message.actions, np.float32)
     return ScoreRequest(
         latent=to_latent(message.latent),
-        goal=to_latent(message.goal),
+        goal=to_goal(message.goal).terms or GoalTerms(),
         state=np.asarray(message.state, dtype=np.float64),
         actions=actions.reshape(message.samples, message.horizon, 7),
         gradients=message.gradients,

@@ -29,10 +29,11 @@ from vjepa_planner_pkg.core.mpc.io import (
     Effect,
     EncodeGoal,
     Finished,
-    Goal,
+    Latent,
     MpcState,
     RequestPlan,
     Status,
+    SubGoal,
 )
 from vjepa_planner_pkg.core.mpc.mpc import MPC
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
@@ -131,19 +132,19 @@ class MpcNode(KitNode):
 
     # In.
 
-    def on_goal(self, goal: Goal | str) -> None:
+    def on_goal(self, goal: SubGoal | str) -> None:
         """A goal of the topic, or why it cannot be used."""
         if isinstance(goal, str):
             self.carry_out(self.mpc.on_goal_rejected(goal, self.inputs.now()))
         elif self.active:
             self.begin([goal], None)
 
-    def on_sub_goal(self, run: int, index: int, goal: Goal | str) -> None:
+    def on_sub_goal(self, run: int, index: int, goal: Latent | str) -> None:
         """A goal of the action is encoded, or why it cannot be."""
         if isinstance(goal, str):
             self.carry_out(self.mpc.on_goal_rejected(goal, self.inputs.now()))
         else:
-            self.carry_out(self.mpc.on_goal_encoded(run, index, goal.latent, self.inputs.now()))
+            self.carry_out(self.mpc.on_goal_encoded(run, index, goal, self.inputs.now()))
 
     def on_plan(self, *planned: Any) -> None:
         self.carry_out(self.mpc.on_plan(*planned, self.inputs.now()))
@@ -167,7 +168,7 @@ class MpcNode(KitNode):
 
     # Out.
 
-    def begin(self, goals: list[Goal], timeout_s: float | None) -> None:
+    def begin(self, goals: list[SubGoal], timeout_s: float | None) -> None:
         """Starts a run."""
         self.calibrate.stop("pre-empted by a new goal")
         self.carry_out(self.mpc.on_goals(goals, self.inputs.now(), timeout_s))

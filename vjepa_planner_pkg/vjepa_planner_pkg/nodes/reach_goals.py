@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from vjepa_interfaces.action import ReachGoals
 from vjepa_interfaces.msg import PlannerStatus
 
-from vjepa_planner_pkg.core.mpc.io import Finished, Goal, MpcState
+from vjepa_planner_pkg.core.mpc.io import Finished, MpcState, SubGoal
 
 
 class ReachGoalsServer:
@@ -23,7 +23,7 @@ class ReachGoalsServer:
         self,
         node: KitNode,
         next_run: Callable[[], int],
-        begin: Callable[[list[Goal], float | None], None],
+        begin: Callable[[list[SubGoal], float | None], None],
         cancel: Callable[[str], None],
     ):
         """`begin(goals, timeout_s)` starts run `next_run()`, `cancel(reason)` ends the present."""
@@ -74,7 +74,7 @@ class ReachGoalsServer:
         steps = list(request.max_steps) or [0] * len(request.goals)
         self._runs[self._next_run()] = handle, Future()
         handle.execute()
-        self._begin([Goal(max_steps=n or None) for n in steps], request.timeout_s or None)
+        self._begin([SubGoal(max_steps=n or None) for n in steps], request.timeout_s or None)
 
     async def _execute(self, handle: ServerGoalHandle) -> ReachGoals.Result:
         run = self._run_of(handle)

@@ -153,5 +153,13 @@ def calibrated(
     if calibration is None:
         return source(request)
     calibration.check(request.latent)
-    turned = replace(request, state=calibration.state(request.state))
+    goal = request.goal
+    if len(goal.keep_out):
+        raise CalibrationError(
+            "keep-out boxes of a goal cannot be turned with a calibrated camera; put them into the "
+            "cell, whose guard keeps the tool out of them"
+        )
+    if goal.pose is not None:
+        goal = replace(goal, pose=calibration.state(goal.pose))
+    turned = replace(request, state=calibration.state(request.state), goal=goal)
     return CalibratedScore(source(turned), calibration)

@@ -22,6 +22,7 @@ from robot_cell import POSITION
 from scipy.spatial.transform import Rotation
 
 from vjepa_planner_pkg.core.calibration.calibration import Calibration, CalibrationError, calibrated
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.io import Latent, RequestPlan
 from vjepa_planner_pkg.core.mpc.planning import Planning
 from vjepa_planner_pkg.core.search.action_space import ActionParameters
@@ -205,5 +206,5 @@ def _explain(
     seed: int,
 ) -> np.ndarray:
     """The motion in base_link, float64 [3], after which the model expects what was seen."""
-    request = RequestPlan(seed, move.before, move.after, move.start, None, seed)
+    request = RequestPlan(seed, move.before, GoalTerms.of(move.after), move.start, None, seed)
     return search.answer(request, calibrated(source, request, known)).action[POSITION]

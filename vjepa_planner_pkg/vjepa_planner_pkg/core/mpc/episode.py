@@ -17,13 +17,13 @@ from vjepa_planner_pkg.core.mpc.io import (
     Command,
     Effect,
     Finished,
-    Goal,
     Latent,
     MpcState,
     Now,
     PlannedAction,
     RequestPlan,
     Status,
+    SubGoal,
 )
 from vjepa_planner_pkg.core.mpc.mpc import MPC
 from vjepa_planner_pkg.core.mpc.settling import Settling
@@ -84,7 +84,7 @@ def run_calibration(
 
 def run_episode(
     mpc: MPC,
-    goals: Sequence[Goal],
+    goals: Sequence[SubGoal],
     look: Callable[[], tuple[np.ndarray, np.ndarray]],
     move: Callable[[np.ndarray], object],
     plan: Callable[[RequestPlan], PlannedAction],

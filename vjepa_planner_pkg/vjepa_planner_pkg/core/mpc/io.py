@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vjepa_planner_pkg.core.goals.latent import Latent
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.guard.io import Now
 
 __all__ = [
-    "ArmState", "CancelPlan", "Command", "Effect", "EncodeGoal", "Finished", "Goal", "Latent",
-    "MpcState", "Now", "PlannedAction", "RequestPlan", "Status",
+    "ArmState", "CancelPlan", "Command", "Effect", "EncodeGoal", "Finished", "Latent",
+    "MpcState", "Now", "PlannedAction", "RequestPlan", "Status", "SubGoal",
 ]  # fmt: skip
 
 
@@ -34,25 +36,6 @@ class MpcState(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class Latent:
-    """Features of one image.
-
-    Attributes:
-        stamp_ns: of the image.
-        features: float32 [N, D], layer-normed.
-        grid: patch rows and columns; N is a multiple of their product.
-        model: name of the model that computed them.
-        frame: of the camera.
-    """
-
-    stamp_ns: int
-    features: np.ndarray
-    grid: tuple[int, int] = (0, 0)
-    model: str = ""
-    frame: str = ""
-
-
-@dataclass(frozen=True)
 class ArmState:
     """A measured state: `state` float64 [7], m, rad, closedness, of tool0 in base_link."""
 
@@ -61,10 +44,10 @@ class ArmState:
 
 
 @dataclass(frozen=True)
-class Goal:
-    """One goal image. Without a latent the MPC asks for it to be encoded."""
+class SubGoal:
+    """One goal of a run. Without terms the MPC asks for its picture to be encoded."""
 
-    latent: Latent | None = None
+    terms: GoalTerms | None = None
     max_steps: int | None = None
 
 
@@ -91,7 +74,7 @@ class RequestPlan:
 
     id: int
     latent: Latent
-    goal: Latent
+    goal: GoalTerms
     state: np.ndarray
     warm_start: np.ndarray | None
     seed: int

@@ -17,6 +17,7 @@ import numpy as np
 from robot_cell import CLOSEDNESS, POSITION, ROTATION
 from scipy.spatial.transform import Rotation
 
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.io import (
     ArmState,
@@ -25,13 +26,13 @@ from vjepa_planner_pkg.core.mpc.io import (
     Effect,
     EncodeGoal,
     Finished,
-    Goal,
     Latent,
     MpcState,
     Now,
     PlannedAction,
     RequestPlan,
     Status,
+    SubGoal,
 )
 from vjepa_planner_pkg.core.mpc.parameters import MpcParameters
 from vjepa_planner_pkg.core.mpc.progress import Progress
@@ -67,7 +68,7 @@ class MPC:
         self.run = 0
         self.inputs = Inputs(parameters, peers)
         self.settling = Settling(parameters)
-        self._goals: list[Goal] = []
+        self._goals: list[SubGoal] = []
         self._requests = 0
         self._target: np.ndarray | None = None  # where the arm is on its way to
         self._forget_run()
@@ -75,7 +76,7 @@ class MPC:
     # Events.
 
     def on_goals(
-        self, goals: Sequence[Goal], now: Now, timeout_s: float | None = None
+        self, goals: Sequence[SubGoal], now: Now, timeout_s: float | None = None
     ) -> list[Effect]:
         """Starts a run toward these goals, one after the other; a run in progress is pre-empted."""
         effects = self._end(MpcState.STOPPED, "pre-empted by a new goal")
@@ -94,7 +95,7 @@ class MPC:
         if run != self.run or not self.status.state.active or index != self._encoding:
             return []
         self._encoding = None
-        self._goals[index] = Goal(latent, self._goals[index].max_steps)
+        self._goals[index] = SubGoal(GoalTerms.of(latent), self._goals[index].max_steps)
         return self._use_goal(now)
 
     def on_goal_rejected(self, reason: str, now: Now) -> list[Effect]:
@@ -190,9 +191,11 @@ class MPC:
         self._target = None
         if latent.stamp_ns < rest_ns:
             return []
-        goal = self._goals[self.status.goal_index].latent
-        if mismatch := _mismatch(latent, goal):
-            return self._stop(mismatch, now)
+        goal = self._goals[self.status.goal_index].terms
+        assert goal is not None  # `_begin_goal` has asked for what was missing
+        for picture in goal.pictures.values():
+            if mismatch := _mismatch(latent, picture):
+                return self._stop(mismatch, now)
         self._started = True
         if self._rest_state is None:  # what is not planned keeps its value through the run
             self._rest_state = arm.state.copy()
@@ -280,7 +283,7 @@ class MPC:
         self._progress = Progress(self._p)
         self._warm_start = None
         self._waiting_since_s = now.steady_s
-        if self._goals[index].latent is None:
+        if self._goals[index].terms is None:
             self._encoding, self._asked_s = index, now.steady_s
             self._set(MpcState.PLANNING, f"encoding goal image {index + 1}")
             return [EncodeGoal(self.run, index)]
@@ -290,10 +293,13 @@ class MPC:
         """The sub-goal has its latent: look as soon as the inputs allow."""
         self._asked_s = None
         self._waiting_since_s = now.steady_s
-        latent = self._goals[self.status.goal_index].latent
-        bad = int((~np.isfinite(latent.features)).sum())
-        if bad:
-            return self._stop(f"goal_latent holds {bad} numbers that are not finite", now)
+        terms = self._goals[self.status.goal_index].terms
+        assert terms is not None
+        if problem := terms.problem():
+            return self._stop(problem, now)
+        for latent in terms.pictures.values():
+            if bad := int((~np.isfinite(latent.features)).sum()):
+                return self._stop(f"goal_latent holds {bad} numbers that are not finite", now)
         self._set(MpcState.PLANNING, f"waiting for an image for goal {self.status.goal_index + 1}")
         return self.tick(now)
 

@@ -10,15 +10,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vjepa_planner_pkg.core.mpc.io import Latent
+from vjepa_planner_pkg.core.goals.goal import Goal, goal_of
+from vjepa_planner_pkg.core.goals.latent import Latent
+from vjepa_planner_pkg.core.goals.terms import GoalTerms
 from vjepa_planner_pkg.core.search.plan import ScoreError
 
 if TYPE_CHECKING:
     from vjepa_world_model.model.world_model import WorldModel
 
 
+def scorer_of(
+    model: WorldModel, latent: Latent, goal: GoalTerms, state: np.ndarray
+) -> DirectScorer | GoalScorer:
+    """Scores action sequences from `latent` with a world model in this process.
+
+    Raises:
+        ScoreError: latents of another model or shape, or terms that cannot be used.
+    """
+    check_latent("latent", latent, model)
+    for picture in goal.pictures.values():
+        check_latent("goal", picture, model)
+    features, here = (torch.tensor(a, dtype=torch.float32) for a in (latent.features, state))
+    if goal.is_one_picture:
+        (picture,) = goal.pictures.values()
+        return DirectScorer(model, features, torch.tensor(picture.features), here)
+    cameras = set(goal.pictures) or {""}
+    if len(cameras) > 1:
+        raise ScoreError(
+            f"the goal has pictures of cameras {sorted(cameras)}; this planner imagines one camera"
+        )
+    try:
+        wanted = goal_of(goal, model.device)
+    except ValueError as error:
+        raise ScoreError(str(error)) from error
+    return GoalScorer(model, cameras.pop(), features, wanted, here)
+
+
 class DirectScorer:
-    """Scores with a world model in this process.
+    """Scores against one picture with a world model in this process: its fastest way.
 
     Attributes:
         device: where the model is; actions are best made there.
@@ -45,24 +74,57 @@ class DirectScorer:
 
     def gradient(self, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Energies [S, H] and d(energy after the last action)/d(actions) [S, H, 7]."""
-        with torch.enable_grad():
-            leaf = actions.detach().to(self.device).clone().requires_grad_(True)
-            energies = self(leaf)
-            (gradient,) = torch.autograd.grad(energies[:, -1].sum(), leaf)
-        return energies.detach(), gradient
+        return _gradient(self, actions)
+
+
+class GoalScorer:
+    """Scores against any `Goal` with a world model in this process.
+
+    Attributes:
+        device: where the model is; actions are best made there.
+    """
+
+    def __init__(self, model: WorldModel, camera: str, features: Tensor, goal: Goal, state: Tensor):
+        """`features` float32 [N, D] of `camera` now, `state` float32 [7]."""
+        self.device = model.device
+        self._model, self._camera, self._goal = model, camera, goal
+        self._features = features.to(self.device)
+        self._state = state.to(self.device)
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """actions float32 [S, H, 7] -> energies [S, H], differentiable."""
+        at_once = self._model.sequences_at_once(actions.shape[1])
+        pieces = actions.to(self.device).split(at_once)
+        return torch.cat([self._energies(piece) for piece in pieces])
+
+    def gradient(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies [S, H] and d(energy after the last action)/d(actions) [S, H, 7]."""
+        return _gradient(self, actions)
+
+    def _energies(self, actions: Tensor) -> Tensor:
+        features, states = self._model.imagine(self._features, self._state, actions)
+        return self._goal.energy({self._camera: features}, states)
+
+
+def _gradient(score: DirectScorer | GoalScorer, actions: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        leaf = actions.detach().to(score.device).clone().requires_grad_(True)
+        energies = score(leaf)
+        (gradient,) = torch.autograd.grad(energies[:, -1].sum(), leaf)
+    return energies.detach(), gradient
 
 
 @dataclass(frozen=True)
 class ScoreRequest:
     """What crosses to the predictor.
 
-    latent, goal: features of now and of the goal.
+    latent: features of now. goal: its terms.
     state: float64 [7]. actions: float32 [S, H, 7].
     gradients: whether the gradient is wanted as well.
     """
 
     latent: Latent
-    goal: Latent
+    goal: GoalTerms
     state: np.ndarray
     actions: np.ndarray
     gradients: bool = False
@@ -85,7 +147,7 @@ class RemoteScorer:
         self,
         ask: Callable[[ScoreRequest], ScoreAnswer],
         latent: Latent,
-        goal: Latent,
+        goal: GoalTerms,
         state: np.ndarray,
     ):
         self._ask, self._latent, self._goal, self._state = ask, latent, goal, state
@@ -110,19 +172,12 @@ def answer(model: WorldModel, request: ScoreRequest) -> ScoreAnswer:
     Raises:
         ScoreError: latents of another model or shape, or numbers that are not finite; names it.
     """
-    check_latent("latent", request.latent, model)
-    check_latent("goal", request.goal, model)
     if request.actions.size == 0:
         raise ScoreError("no actions; give at least one sample and one step")
     for name in ("state", "actions"):
         if not np.isfinite(getattr(request, name)).all():
             raise ScoreError(f"{name} holds numbers that are not finite")
-    scorer = DirectScorer(
-        model,
-        torch.from_numpy(np.array(request.latent.features)),
-        torch.from_numpy(np.array(request.goal.features)),
-        torch.from_numpy(np.asarray(request.state, dtype=np.float32)),
-    )
+    scorer = scorer_of(model, request.latent, request.goal, request.state)
     actions = torch.from_numpy(np.array(request.actions, dtype=np.float32))
     if request.gradients:
         energies, gradients = scorer.gradient(actions)

@@ -213,6 +213,22 @@ class WorldModel:
         imagined = [*self._imagine(features, poses[:-1], actions, keep)]
         return torch.stack(imagined, dim=1), torch.stack(poses[1:], dim=1)
 
+    def imagine(
+        self, features: torch.Tensor, state: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `score` judges: features [S, H, N, D] and states [S, H, 7] after each action.
+
+        Args:
+            features: [N, D] now; state: [7] now; actions: [S, H, 7].
+
+        As `rollout` from one frame; for an anchored model with its correction, see `score`.
+        """
+        imagined, states = self.rollout(features[None], state[None], actions)
+        if self.anchored:
+            stay = self.imagine_stay(features, state, actions.shape[1])
+            imagined = normalize_features(features + imagined - stay)
+        return imagined, states
+
     def _imagine(
         self,
         features: torch.Tensor,
