@@ -95,11 +95,12 @@ def run_episode(
 
     Args:
         mpc: not used before.
-        goals: with latents.
+        goals: with terms, at least one with a picture, of the size of those that `look` gives.
         look: returns features float32 [N, D] of an image taken now, and the state float64 [7].
         move: brings the arm to an absolute state [7] and returns when it is there.
         plan: plans; see `core.planning.Planning.answer`.
     """
+    pictured = next(picture for goal in goals for picture in goal.terms.pictures.values())
     episode, time_ns = MpcEpisode(), 0
 
     def now() -> Now:
@@ -123,7 +124,6 @@ def run_episode(
         for _ in range(2):  # the same pose twice: the arm is at rest
             time_ns += _STILL_NS
             carry_out(mpc.on_arm(ArmState(time_ns, state), now()))
-        goal = goals[0].latent
-        latent = Latent(time_ns, features, goal.grid, goal.model, goal.frame)
+        latent = Latent(time_ns, features, pictured.grid, pictured.model, pictured.frame)
         carry_out(mpc.on_latent(latent, now()))
     return episode
