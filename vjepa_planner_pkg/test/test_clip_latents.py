@@ -40,8 +40,8 @@ def send(ros, publisher, encoder, messages):
 
 
 @pytest.fixture
-def encoder(ros, small_model):
-    given = {"clip_frames": 4, "clip_hop": 2, "clip_rate_hz": 0.0}
+def encoder(ros, small_model, camera_cell):
+    given = {"cell": camera_cell, "clip_frames": 4, "clip_hop": 2, "clip_rate_hz": 0.0}
     return ros.start(EncoderNode, model=small_model, device="cpu", **given)
 
 

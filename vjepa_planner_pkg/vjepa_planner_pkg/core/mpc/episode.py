@@ -95,11 +95,12 @@ def run_episode(
 
     Args:
         mpc: not used before.
-        goals: with latents.
+        goals: with terms, at least one with a picture, of the size of those that `look` gives.
         look: returns features float32 [N, D] of an image taken now, and the state float64 [7].
         move: brings the arm to an absolute state [7] and returns when it is there.
         plan: plans; see `core.planning.Planning.answer`.
     """
+    pictured = next(picture for goal in goals for picture in goal.terms.pictures.values())
     episode, time_ns = MpcEpisode(), 0
 
     def now() -> Now:
@@ -116,10 +117,6 @@ def run_episode(
             elif isinstance(effect, Finished):
                 episode.outcome, episode.reason = effect.outcome, effect.reason
 
-    first = goals[0].terms
-    if first is None or not first.pictures:
-        raise ValueError("an episode in process needs a goal with an encoded picture")
-    shown = next(iter(first.pictures.values()))
     carry_out(mpc.on_goals(goals, now()))
     while mpc.status.state.active:
         features, state = look()
@@ -127,6 +124,6 @@ def run_episode(
         for _ in range(2):  # the same pose twice: the arm is at rest
             time_ns += _STILL_NS
             carry_out(mpc.on_arm(ArmState(time_ns, state), now()))
-        latent = Latent(time_ns, features, shown.grid, shown.model, shown.frame)
+        latent = Latent(time_ns, features, pictured.grid, pictured.model, pictured.frame)
         carry_out(mpc.on_latent(latent, now()))
     return episode

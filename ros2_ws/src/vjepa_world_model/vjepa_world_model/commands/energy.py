@@ -21,6 +21,7 @@ from vjepa_world_model.evaluation.energy.moments import (
 )
 from vjepa_world_model.evaluation.energy.ranking import RankingRecipe, evaluate
 from vjepa_world_model.model.encoder import FrameError
+from vjepa_world_model.model.poses import POSITION
 from vjepa_world_model.weights.checkpoints import CheckpointError, load_world_model
 
 console = Console(highlight=False, soft_wrap=True)
@@ -144,7 +145,7 @@ def _evaluation(
 
 def _span(recorded: list[Sequence]) -> float:
     """Half the side of a box that holds nearly all moves that were made [m]."""
-    moves = [np.abs(np.diff(sequence.states[:, :3], axis=0)) for sequence in recorded]
+    moves = [np.abs(np.diff(sequence.states[:, POSITION], axis=0)) for sequence in recorded]
     return max(LEAST_SPAN_M, float(np.quantile(np.concatenate(moves), 0.99)))
 
 

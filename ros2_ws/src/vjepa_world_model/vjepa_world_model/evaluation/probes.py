@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from vjepa_world_model.model.encoder import normalize_features, normalize_pixels
+from vjepa_world_model.model.poses import CLOSEDNESS, POSITION
 from vjepa_world_model.training.fast_encoder import encode_visible
 from vjepa_world_model.training.frames import FrameStore
 
@@ -38,8 +39,8 @@ def judge_encoder(encoder, store: FrameStore, device: torch.device) -> dict[str,
 
     figures = {"participation": participation_ratio(known)}
     targets = {
-        "probe_arm_cm": store.states[:, :, :3] * 100.0,
-        "probe_gripper": store.states[:, :, 6:],
+        "probe_arm_cm": store.states[..., POSITION] * 100.0,
+        "probe_gripper": store.states[..., CLOSEDNESS],
     }
     if "objects" in store.extra:
         targets["probe_objects_cm"] = store.extra["objects"] * 100.0
@@ -53,7 +54,7 @@ def judge_encoder(encoder, store: FrameStore, device: torch.device) -> dict[str,
     for name, error in zip(names, wrong):
         parts = error.unflatten(-1, (-1, min(3, error.shape[-1])))
         figures[name] = parts.norm(dim=-1).median().item()
-    places = torch.from_numpy(store.states[held_out][:, :, :3]).to(device)
+    places = torch.from_numpy(store.states[held_out][..., POSITION]).to(device)
     figures.update(match_across_days(same, other, places))
     figures["distance_cm"] = distance_error(same, same, places)
     figures["distance_days_cm"] = distance_error(same, other, places)

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import torch
 
+# Of states and actions [..., 7]; those who may import `robot_cell` take its layouts.
+POSITION = slice(0, 3)
+ROTATION = slice(3, 6)
+CLOSEDNESS = slice(6, 7)
+
 
 def apply_action(states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
     """The states [..., 7] after `actions` [..., 7]; closedness is clipped to 0..1."""
-    position = states[..., :3] + actions[..., :3]
-    rotation = rotation_matrix(actions[..., 3:6]) @ rotation_matrix(states[..., 3:6])
-    closedness = (states[..., 6:] + actions[..., 6:]).clamp(0.0, 1.0)
+    position = states[..., POSITION] + actions[..., POSITION]
+    rotation = rotation_matrix(actions[..., ROTATION]) @ rotation_matrix(states[..., ROTATION])
+    closedness = (states[..., CLOSEDNESS] + actions[..., CLOSEDNESS]).clamp(0.0, 1.0)
     return torch.cat([position, euler_angles(rotation), closedness], dim=-1)
 
 
 def action_between(states: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
     """The actions [..., 7] that lead from `states` [..., 7] to `later` [..., 7]."""
-    rotation = rotation_matrix(later[..., 3:6]) @ rotation_matrix(states[..., 3:6]).mT
+    rotation = rotation_matrix(later[..., ROTATION]) @ rotation_matrix(states[..., ROTATION]).mT
     return torch.cat(
         [
-            later[..., :3] - states[..., :3],
+            later[..., POSITION] - states[..., POSITION],
             euler_angles(rotation),
-            later[..., 6:] - states[..., 6:],
+            later[..., CLOSEDNESS] - states[..., CLOSEDNESS],
         ],
         dim=-1,
     )

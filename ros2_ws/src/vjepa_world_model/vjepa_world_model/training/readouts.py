@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vjepa_world_model.model.poses import CLOSEDNESS, POSITION
+
 GEOMETRY_CHANNELS = 3  # robot, hand, nearness: see `PandaPhysics.render_with_geometry`
 MOTION_SCALE_M = 0.05  # the motion readout answers in this unit
 
@@ -44,7 +46,7 @@ class Readouts(nn.Module):
 
 def places_of(states: torch.Tensor, gripper_m: float) -> torch.Tensor:
     """States [..., 7] -> [..., 4] [m]: position, and closing counted as `gripper_m` of motion."""
-    return torch.cat([states[..., :3], gripper_m * states[..., 6:]], dim=-1)
+    return torch.cat([states[..., POSITION], gripper_m * states[..., CLOSEDNESS]], dim=-1)
 
 
 def energy_loss(

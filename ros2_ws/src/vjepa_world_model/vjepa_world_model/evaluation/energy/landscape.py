@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vjepa_world_model.evaluation.energy.moments import Sequence
+from vjepa_world_model.model.poses import POSITION
 from vjepa_world_model.model.world_model import WorldModel
 
 AXES = ("x", "y", "z")
@@ -102,7 +103,7 @@ def landscape(
         progress: called with the number of actions scored.
     """
     true = sequence.action(first, second)
-    span = span_m or max(LEAST_SPAN_M, 1.25 * float(np.abs(true[:3]).max()))
+    span = span_m or max(LEAST_SPAN_M, 1.25 * float(np.abs(true[POSITION]).max()))
     offsets = np.linspace(-span, span, points)
     across, up = np.meshgrid(offsets, offsets)
     candidates = []

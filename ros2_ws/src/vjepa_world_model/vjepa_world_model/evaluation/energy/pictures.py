@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from vjepa_world_model.evaluation.energy.landscape import AXES, PLANES, Landscape, minimum
 from vjepa_world_model.evaluation.energy.moments import Sequence
 from vjepa_world_model.evaluation.energy.ranking import Evaluation
+from vjepa_world_model.model.poses import POSITION
 
 STYLE = {
     "font.size": 11,
@@ -30,7 +31,7 @@ def draw_landscape(
     found: Landscape, sequence: Sequence, first: int, second: int, title: str, path: Path
 ) -> None:
     """Both frames, the energy in three planes through the true action, and along each axis."""
-    offsets_cm, true_cm = 100 * found.offsets_m, 100 * found.true_action[:3]
+    offsets_cm, true_cm = 100 * found.offsets_m, 100 * found.true_action[POSITION]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, 4, figsize=(16, 7.8), dpi=110, layout="constrained")
         for row, (frame, name) in enumerate(((first, "now"), (second, "goal"))):

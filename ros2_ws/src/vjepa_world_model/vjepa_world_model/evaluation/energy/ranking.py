@@ -10,6 +10,7 @@ import torch
 
 from vjepa_world_model.evaluation.energy.landscape import AXES, Progress, score
 from vjepa_world_model.evaluation.energy.moments import Sequence
+from vjepa_world_model.model.poses import POSITION
 from vjepa_world_model.model.world_model import WorldModel
 
 
@@ -122,15 +123,15 @@ def evaluate(
         for t in range(len(states) - 1):
             true = actions[t]
             others = np.tile(true, (recipe.others, 1))
-            others[:, :3] = rng.uniform(-recipe.span_m, recipe.span_m, (recipe.others, 3))
+            others[:, POSITION] = rng.uniform(-recipe.span_m, recipe.span_m, (recipe.others, 3))
             pair = features[t : t + 2]
             energies = score(model, pair, states[t], np.concatenate([true[None], others]))
             first, rest = energies[0], energies[1:]
             better.append((rest > first).mean() + 0.5 * (rest == first).mean())
             rank.append(1 + int((rest < first).sum()))
-            true_m.append(true[:3])
-            lowest_m.append(_lowest(model, pair, states[t], others, rest, recipe, rng)[:3])
-            distances.append(np.linalg.norm(others[:, :3] - true[:3], axis=1))
+            true_m.append(true[POSITION])
+            lowest_m.append(_lowest(model, pair, states[t], others, rest, recipe, rng)[POSITION])
+            distances.append(np.linalg.norm(others[:, POSITION] - true[POSITION], axis=1))
             excess.append(rest - first)
             _predict(model, features, states, actions, t, predicted, copied, counts)
         progress(1)
@@ -153,11 +154,11 @@ def evaluate(
 def _lowest(model, pair, state, moves, energies, recipe, rng) -> np.ndarray:
     """The move [7] of lowest energy, searched from moves [S, 7] that are scored already."""
     for _ in range(recipe.rounds):
-        elites = moves[energies.argsort()[: recipe.elites], :3].astype(np.float64)
+        elites = moves[energies.argsort()[: recipe.elites], POSITION].astype(np.float64)
         spread = np.cov(elites.T) + 1e-8 * np.eye(3)
         fresh = np.tile(moves[0], (recipe.samples, 1))
         drawn = rng.multivariate_normal(elites.mean(axis=0), spread, recipe.samples)
-        fresh[:, :3] = drawn.clip(-recipe.span_m, recipe.span_m)
+        fresh[:, POSITION] = drawn.clip(-recipe.span_m, recipe.span_m)
         moves = np.concatenate([moves, fresh])
         energies = np.concatenate([energies, score(model, pair, state, fresh)])
     return moves[energies.argmin()]
