@@ -5,7 +5,7 @@
 `MPC` is a state machine without a clock, threads or ROS. Events come in as method calls with the
 present time; each returns the effects to carry out. It plans only from an image taken after the
 arm came to rest, from inputs that are fresh and finite, and on any doubt it stops and lets the
-arm hold. Every reason is written where the decision falls.
+arm hold; for a late picture the run waits meanwhile. Reasons are written where decisions fall.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from robot_cell import CLOSEDNESS, POSITION, ROTATION
-from scipy.spatial.transform import Rotation
+from robot_cell import CLOSEDNESS, POSITION
 
 from vjepa_planner_pkg.core.goals.terms import GoalTerms
-from vjepa_planner_pkg.core.mpc.checks import mismatch, seed_of, unusable
+from vjepa_planner_pkg.core.mpc.checks import mismatch, seed_of, target_of, unusable
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.io import (
     ArmState,
@@ -242,7 +241,7 @@ class MPC:
             return self._end_and_hold(
                 MpcState.TIMED_OUT, f"not reached within {status.max_steps} actions", now
             )
-        self._target = self._target_of(request.state, plan.action)
+        self._target = target_of(request.state, plan.action, self._rest_state)
         self._moved_from, self._commanded_s = request.state, now.steady_s
         self.settling.reset()
         status.step += 1
@@ -398,21 +397,3 @@ class MPC:
         if stamp_ns is not None:
             self.status.stamp_ns = stamp_ns
         self._watch(dataclasses.replace(self.status))
-
-    def _target_of(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """State [7] that `action` leads to; axes without action keep what the run began with.
-
-        Adding a zero rotation to the measured one would let the tool drift with every step.
-        """
-        target = state.copy()
-        target[POSITION] += action[POSITION]
-        rest = self._rest_state
-        if np.any(action[ROTATION]):
-            turned = Rotation.from_euler("xyz", action[ROTATION]) * Rotation.from_euler(
-                "xyz", state[ROTATION]
-            )
-            rest[ROTATION] = turned.as_euler("xyz")
-        if action[CLOSEDNESS]:
-            rest[CLOSEDNESS] = np.clip(state[CLOSEDNESS] + action[CLOSEDNESS], 0.0, 1.0)
-        target[ROTATION], target[CLOSEDNESS] = rest[ROTATION], rest[CLOSEDNESS]
-        return target
