@@ -160,28 +160,35 @@ def set_goals(planner: SimPlanner, recording: DemoRecording, count: int) -> list
 def make_pictures(
     recording: DemoRecording, model: str, device: str, out: Path, console: Console
 ) -> None:
-    """Plots and film; in a terminal with a line that says how far it is."""
+    """Plots and film; says which of them is under way, and every quarter of the film."""
     # Here and not above: matplotlib and torch would delay the first command by seconds.
     from vjepa_bringup.demo import pictures, video
 
+    begun_s = time.monotonic()
     with console.status("") as line:
 
         def say(text: str) -> None:
             line.update(text)
             if not console.is_terminal:
-                console.print(text, highlight=False)
+                console.print(f"{text} ({time.monotonic() - begun_s:.0f} s)", highlight=False)
 
-        say("drawing the plots")
+        quarters = 0
+
+        def filmed(share: float) -> None:
+            nonlocal quarters
+            line.update(f"3 of 4: rendering the film: {100 * share:.0f} %")
+            if not console.is_terminal and int(4 * share) > quarters:
+                quarters = int(4 * share)
+                say(f"3 of 4: rendering the film: {25 * quarters} %")
+
+        say("1 of 4: drawing energy and distance")
         pictures.draw_energy(recording, out / "energy.png")
+        say("2 of 4: asking the model for the energies around one action")
         found = pictures.landscape(recording, model, device)
         pictures.draw_landscape(found, out / "landscape.png")
-        say("rendering the video")
-        video.write_film(
-            recording,
-            out / "demo.mp4",
-            out / "demo.gif",
-            lambda share: line.update(f"rendering the video: {100 * share:.0f} %"),
-        )
+        say("3 of 4: rendering the film")
+        video.write_film(recording, out / "demo.mp4", out / "demo.gif", filmed)
+        say("4 of 4: comparing the film with what the camera saw")
         difference = video.camera_difference(recording)
     if difference > 1.0:
         console.print(

@@ -47,13 +47,18 @@ class Stream:
         """Notes that the newest item cannot be used; a sound one ends it."""
         self._problem = problem
 
+    def silent(self, now: Now) -> bool:
+        """Whether sound items came, and none of late."""
+        late = now.steady_s - self._received_s > self._max_age_s
+        return late and self.latest is not None and not self._problem
+
     def fault(self, now: Now) -> str:
         """Why the input cannot be used now; empty if it can."""
         if self._problem:
             return f"{self.name} {self._problem}"
         if self.latest is None:
             return f"no {self.name} yet: is {self._source} running?"
-        if now.steady_s - self._received_s > self._max_age_s:
+        if self.silent(now):
             return f"no {self.name} for more than {self._max_age_s:g} s: {self._source} fell silent"
         old_s = (now.ros_ns - self.latest.stamp_ns) * 1e-9
         if old_s > self._stamp_max_age_s:
@@ -104,12 +109,27 @@ class Inputs:
 
     def fault(self, now: Now) -> str:
         """The first reason not to move; empty if there is none."""
+        return (
+            self._peer_fault()
+            or self.arm.fault(now)
+            or self.latent.fault(now)
+            or (self._guard_fault(now))
+        )
+
+    def late(self, now: Now) -> bool:
+        """Whether a picture is overdue and nothing else is wrong: nobody has died or refused, the
+        arm is heard and the guard ready. A machine whose cores are all busy causes that, too."""
+        others = self._peer_fault() or self.arm.fault(now) or self._guard_fault(now)
+        return self.latent.silent(now) and not others
+
+    def _peer_fault(self) -> str:
         for problem in self._problems.values():
             return problem
         for name in sorted(self._missing):
             return f"{name}: not heard of yet; is it running?"
-        if fault := self.arm.fault(now) or self.latent.fault(now):
-            return fault
+        return ""
+
+    def _guard_fault(self, now: Now) -> str:
         if self._guard_wanted:
             if self._guard is None:
                 return "no guard_status yet: is command_guard running? Else set guard:=false"

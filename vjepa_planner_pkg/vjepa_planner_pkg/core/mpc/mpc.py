@@ -5,7 +5,7 @@
 `MPC` is a state machine without a clock, threads or ROS. Events come in as method calls with the
 present time; each returns the effects to carry out. It plans only from an image taken after the
 arm came to rest, from inputs that are fresh and finite, and on any doubt it stops and lets the
-arm hold. Every reason is written where the decision falls.
+arm hold; for a late picture the run waits meanwhile. Reasons are written where decisions fall.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from robot_cell import CLOSEDNESS, POSITION, ROTATION
-from scipy.spatial.transform import Rotation
+from robot_cell import CLOSEDNESS, POSITION
 
 from vjepa_planner_pkg.core.goals.terms import GoalTerms
+from vjepa_planner_pkg.core.mpc.checks import mismatch, seed_of, target_of, unusable
 from vjepa_planner_pkg.core.mpc.inputs import Inputs
 from vjepa_planner_pkg.core.mpc.io import (
     ArmState,
@@ -142,9 +142,11 @@ class MPC:
         if self._request is None or id != self._request.id:
             return []
         request, self._request = self._request, None
-        fault = self.inputs.fault(now) or _unusable(plan)
-        if fault:
-            return self._stop(fault, now)
+        if reason := unusable(plan):
+            return self._stop(reason, now)
+        if fault := self.inputs.fault(now):
+            self._made, self._asked_s = (request, plan), None
+            return self._hold_or_stop(fault, now)
         return self._decide(request, plan, now)
 
     def on_plan_failed(self, id: int, reason: str, now: Now) -> list[Effect]:
@@ -164,6 +166,8 @@ class MPC:
             return []
         if fault := self.inputs.fault(now):
             return self._wait_or_stop(fault, now)
+        if self._late_since_s is not None:
+            self._late_since_s, self._waiting_since_s = None, now.steady_s
         if now.steady_s - self._started_s > self._timeout_s:
             return self._end_and_hold(
                 MpcState.TIMED_OUT, f"not reached within {self._timeout_s:g} s", now
@@ -185,6 +189,9 @@ class MPC:
         if self._request is not None or self._encoding is not None:
             return []
         rest_ns = self.settling.still_since_ns
+        made, self._made = self._made, None
+        if made is not None and rest_ns is not None and made[0].latent.stamp_ns >= rest_ns:
+            return self._decide(*made, now)  # the arm is where the plan begins
         latent, arm = self.inputs.latent.latest, self.inputs.arm.latest
         if rest_ns is None:
             return self._wait_for_rest(now)
@@ -194,8 +201,8 @@ class MPC:
         goal = self._goals[self.status.goal_index].terms
         assert goal is not None  # `_begin_goal` has asked for what was missing
         for picture in goal.pictures.values():
-            if mismatch := _mismatch(latent, picture):
-                return self._stop(mismatch, now)
+            if reason := mismatch(latent, picture):
+                return self._stop(reason, now)
         self._started = True
         if self._rest_state is None:  # what is not planned keeps its value through the run
             self._rest_state = arm.state.copy()
@@ -206,7 +213,7 @@ class MPC:
             goal=goal,
             state=arm.state.copy(),
             warm_start=self._warm_start,
-            seed=_seed(self._seed, self.status, self._progress.doubts),
+            seed=seed_of(self._seed, self.status, self._progress.doubts),
         )
         self._asked_s = now.steady_s
         self._set(MpcState.PLANNING, f"planning action {self.status.step + 1}", latent.stamp_ns)
@@ -234,7 +241,7 @@ class MPC:
             return self._end_and_hold(
                 MpcState.TIMED_OUT, f"not reached within {status.max_steps} actions", now
             )
-        self._target = self._target_of(request.state, plan.action)
+        self._target = target_of(request.state, plan.action, self._rest_state)
         self._moved_from, self._commanded_s = request.state, now.steady_s
         self.settling.reset()
         status.step += 1
@@ -314,19 +321,37 @@ class MPC:
     # Ends.
 
     def _wait_or_stop(self, fault: str, now: Now) -> list[Effect]:
-        """Before the first plan a run waits for its inputs for a while; later it stops."""
+        """Before the first plan a run waits for its inputs for a while; later it holds or stops."""
         limit_s = self._p.recover_wait_s if self.inputs.seen else self._p.start_wait_s
         if not self._started and now.steady_s - self._started_s < limit_s:
             if self._encoding is None:
                 self._set(MpcState.PLANNING, f"waiting: {fault}")
             return []
-        return self._stop(fault, now)
+        return self._hold_or_stop(fault, now)
+
+    def _hold_or_stop(self, fault: str, now: Now) -> list[Effect]:
+        """Where nothing but a picture is late, the arm is held, and the run goes on if one comes
+        within `recover_wait_s`; a camera that died and a busy machine look the same until then."""
+        if self._late_since_s is None:
+            self._late_since_s = now.steady_s
+        waited_s = now.steady_s - self._late_since_s
+        if not self._started or not self.inputs.late(now) or waited_s > self._p.recover_wait_s:
+            return self._stop(fault, now)
+        hold: list[Effect] = []
+        if self.status.state is MpcState.MOVING:
+            hold = self._hold(now)
+            self.settling.reset()
+            self._set(MpcState.SETTLED, f"holding: {fault}")
+        return hold
 
     def _stop(self, reason: str, now: Now) -> list[Effect]:
         return self._end_and_hold(MpcState.STOPPED, reason, now)
 
     def _end_and_hold(self, outcome: MpcState, reason: str, now: Now) -> list[Effect]:
         """Ends the run; an arm under way, be it for the run before, is sent to where it is."""
+        return self._hold(now) + self._end(outcome, reason)
+
+    def _hold(self, now: Now) -> list[Effect]:
         hold: list[Effect] = []
         if self._target is not None and not self.inputs.arm.fault(now):
             arm = self.inputs.arm.latest
@@ -334,14 +359,14 @@ class MPC:
             target[CLOSEDNESS] = self._target[CLOSEDNESS]  # a gripper around a part must not let go
             hold = [Command(arm.stamp_ns, target, np.zeros(7))]
             self._target = None
-        return hold + self._end(outcome, reason)
+        return hold
 
     def _end(self, outcome: MpcState, reason: str) -> list[Effect]:
         if not self.status.state.active:
             return []
         effects: list[Effect] = [CancelPlan(self._request.id)] if self._request else []
         self._set(outcome, reason)
-        self._request = self._encoding = self._asked_s = None
+        self._request = self._made = self._encoding = self._asked_s = None
         return [
             *effects,
             Finished(self.run, outcome, reason, self._goals_reached, self.status.energy),
@@ -355,6 +380,8 @@ class MPC:
         self._timeout_s = self._p.timeout_s
         self._goals_reached = 0
         self._request: RequestPlan | None = None
+        self._made: tuple[RequestPlan, PlannedAction] | None = None  # while a picture is late
+        self._late_since_s: float | None = None  # since when a picture is overdue
         self._encoding: int | None = None
         self._asked_s: float | None = None
         self._progress = Progress(self._p)
@@ -370,49 +397,3 @@ class MPC:
         if stamp_ns is not None:
             self.status.stamp_ns = stamp_ns
         self._watch(dataclasses.replace(self.status))
-
-    def _target_of(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """State [7] that `action` leads to; axes without action keep what the run began with.
-
-        Adding a zero rotation to the measured one would let the tool drift with every step.
-        """
-        target = state.copy()
-        target[POSITION] += action[POSITION]
-        rest = self._rest_state
-        if np.any(action[ROTATION]):
-            turned = Rotation.from_euler("xyz", action[ROTATION]) * Rotation.from_euler(
-                "xyz", state[ROTATION]
-            )
-            rest[ROTATION] = turned.as_euler("xyz")
-        if action[CLOSEDNESS]:
-            rest[CLOSEDNESS] = np.clip(state[CLOSEDNESS] + action[CLOSEDNESS], 0.0, 1.0)
-        target[ROTATION], target[CLOSEDNESS] = rest[ROTATION], rest[CLOSEDNESS]
-        return target
-
-
-def _mismatch(latent: Latent, goal: Latent) -> str:
-    """Why the two cannot be compared; empty if they can."""
-    if latent.model != goal.model:
-        return (
-            f"the goal was encoded by model {goal.model!r}, the image by {latent.model!r}; "
-            "send the goal image again"
-        )
-    if latent.features.shape != goal.features.shape:
-        return (
-            f"the goal's features are {list(goal.features.shape)}, the image's "
-            f"{list(latent.features.shape)}; use one encoder for both"
-        )
-    return ""
-
-
-def _unusable(plan: PlannedAction) -> str:
-    values = [*plan.action, plan.energy, plan.energy_stay]
-    if not np.isfinite(values).all():
-        return f"planner: action {plan.action.tolist()} or its energies are not finite"
-    return ""
-
-
-def _seed(seed: int, status: Status, doubts: int) -> int:
-    """A seed for every plan of a run, the same in every run."""
-    number = status.goal_index * 1_009 + status.step + doubts * 500_009
-    return (seed * 1_000_003 + number) % 2**63

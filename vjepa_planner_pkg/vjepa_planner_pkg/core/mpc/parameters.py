@@ -80,8 +80,9 @@ class MpcParameters:
         30.0, "how long a new goal waits for inputs never received yet", unit="s", minimum=0.0
     )
     recover_wait_s: float = parameter(
-        1.5, "how long a new goal waits for inputs that went silent", unit="s", minimum=0.0
-    )
+        1.5, "how long a new goal waits for inputs that went silent, and a run for a late picture",
+        unit="s", minimum=0.0,
+    )  # fmt: skip
     plan_timeout_s: float = parameter(
         5.0, "longest time for a plan or for encoding a goal image", unit="s", minimum=0.1
     )
