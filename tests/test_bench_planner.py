@@ -6,9 +6,13 @@ import json
 import signal
 import time
 
+import numpy as np
 import pytest
-from benchmarks.contenders import REFERENCE, name_of
+import torch
+from benchmarks.cma_search import CMAPlanner
+from benchmarks.contenders import CMA_AS_OURS, REFERENCE, name_of
 from benchmarks.planner import _numbers, summary
+from vjepa_planner_pkg.core.search.planner import ActionParameters
 
 TIMEOUT_S = 240.0
 
@@ -39,6 +43,12 @@ def test_an_interrupted_bench_goes_on_and_holds_what_was_asked_for(command, smal
             assert set(row) >= {"evaluations", "wall_s", "energy_start", "energy_final"}
             assert row["energy_final"] <= row["energy_start"]
         assert f["reference"]["sequences"] == 8002  # 800 x 10, its mean, doing nothing
+        assert set(f["cma"]) == {"cma 8000", "cma 500", "cma 120", CMA_AS_OURS}
+        assert f["cma"]["cma 120"]["sequences"] <= 122 and f["cma"]["cma 500"]["sequences"] <= 502
+        for name, row in f["cma"].items():
+            assert row["energy_final"] <= row["energy_start"] and row["gradients"] == 0
+            assert f"{name} " in output
+        assert f["cma"][CMA_AS_OURS]["sequences"] <= round(f["ours"]["evaluations"]) + 1
         gradients = f["gradient_cost"]["against_batches"] * f["ours"]["gradients"]
         assert f["ours"]["evaluations"] >= f["ours"]["sequences"]
         assert (gradients > 0) == (horizon == "2")
@@ -80,6 +90,37 @@ def test_gradients_count_at_their_measured_cost_and_the_gap_is_a_share_of_the_dr
     late = record(0.5, 0.5)
     late["time_budgets"]["100"]["late_ms"] = 21.0  # more than the longest call
     assert not summary([late])["bars_met"]["time_budget"]
+
+
+def distance_to_goal(actions: torch.Tensor) -> torch.Tensor:
+    """Energies [S, H]: how far from (3, -2, 1) cm the arm has moved by then [m]."""
+    return (actions[..., :3].cumsum(1) - torch.tensor([0.03, -0.02, 0.01])).norm(dim=-1)
+
+
+def cma_plan(horizon: int, evaluations: int, seed: int = 0):
+    planner = CMAPlanner(ActionParameters(horizon=horizon), evaluations)
+    generator = torch.Generator().manual_seed(seed)
+    return planner.plan(distance_to_goal, torch.zeros(7), generator=generator)
+
+
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_cma_reaches_a_goal_in_the_box_and_spends_no_more_than_it_was_given(horizon):
+    plan = cma_plan(horizon, 1000)
+    assert plan.energy < 5e-4 and plan.energy_stay == pytest.approx(0.0374, abs=1e-4)
+    assert plan.evaluations < 1000 and plan.ended_by == "converged"
+    short = cma_plan(horizon, 24)
+    assert short.evaluations == 24 and short.ended_by == "budget"
+    assert plan.energy < short.energy <= short.energy_stay
+
+
+def test_cma_gives_the_same_plan_for_a_seed_and_leaves_the_draws_of_others_alone():
+    np.random.seed(5)
+    expected = np.random.rand()
+    np.random.seed(5)
+    first = cma_plan(2, 100, seed=3)
+    assert np.random.rand() == expected
+    assert torch.equal(first.actions, cma_plan(2, 100, seed=3).actions)
+    assert not torch.equal(first.actions, cma_plan(2, 100, seed=4).actions)
 
 
 def test_the_reference_is_that_of_the_paper():

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+import psutil
 import pytest
 from vjepa_bringup.launch_file import LaunchError
 from vjepa_bringup.xml_launcher import Launch
@@ -29,8 +29,8 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 def exists(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 

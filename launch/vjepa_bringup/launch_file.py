@@ -1,8 +1,6 @@
-"""Reads ROS 2 XML launch files without `ros2`: which nodes to start, how, and which arguments.
+"""Evaluates ROS 2 XML launch files without `ros2`: which nodes to start, how, which arguments.
 
-The elements and attributes are those of ROS 2 launch with the same meaning, so that `ros2 launch`
-runs the same files. Only the part that this stack uses is known; anything else is refused with
-file, line and element, never skipped.
+Each element means here what it means to ROS 2 launch, so that `ros2 launch` runs the same files.
 """
 
 from __future__ import annotations
@@ -10,19 +8,15 @@ from __future__ import annotations
 import json
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from xml.parsers import expat
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
+from vjepa_bringup.launch_xml_elements import LaunchDocument, LaunchError, names_of, parse
 from vjepa_bringup.substitutions import Context, SubstitutionError, expand, expand_words
-
-
-class LaunchError(ValueError):
-    """A launch file or argument that cannot be used; the text names place, value and remedy."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ def read(
             f"it knows {', '.join(known) or 'none'}"
         )
     commands: list[NodeCommand] = []
-    _File(Path(path), _Scope(arguments, environment), commands).read()
+    _File(parse(Path(path)), _Scope(arguments, environment), commands).read()
     return commands
 
 
@@ -129,36 +123,6 @@ class _Scope:
         return _Scope(dict(self.variables), dict(self.environment), self.namespace)
 
 
-@dataclass(frozen=True)
-class _KnownAttributes:
-    """Attributes and children of an element: `needs` must be there, `takes` may."""
-
-    needs: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
-    children: tuple[str, ...] = ()
-
-
-_IF = ("if", "unless")
-_ACTIONS = ("arg", "group", "include", "let", "node", "push_ros_namespace", "set_env")
-_ELEMENTS = {
-    "launch": _KnownAttributes(takes=("version",), children=_ACTIONS),
-    "arg": _KnownAttributes(("name",), ("default", "description"), ("choice",)),
-    "choice": _KnownAttributes(("value",)),
-    "let": _KnownAttributes(("name", "value"), _IF),
-    "set_env": _KnownAttributes(("name", "value"), _IF),
-    "push_ros_namespace": _KnownAttributes(("namespace",), _IF),
-    "group": _KnownAttributes(takes=_IF, children=_ACTIONS),
-    "include": _KnownAttributes(("file",), _IF, ("arg",)),
-    "node": _KnownAttributes(
-        ("pkg", "exec"),
-        ("name", "namespace", "output", "args", "respawn", "respawn_delay", "on_exit", *_IF),
-        ("param", "remap", "env"),
-    ),
-    "param": _KnownAttributes(takes=("name", "value", "type", "from", "allow_substs")),
-    "remap": _KnownAttributes(("from", "to")),
-    "env": _KnownAttributes(("name", "value")),
-}
-_INCLUDE_ARGUMENT = _KnownAttributes(("name", "value"))
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -166,26 +130,25 @@ _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 class _File:
     """One launch file being read; what it starts is appended to `commands`."""
 
-    path: Path
+    document: LaunchDocument
     scope: _Scope
     commands: list[NodeCommand]
     depth: int = 0
-    lines: dict[ET.Element, int] = field(default_factory=dict)
 
     def read(self) -> None:
         if self.depth > 20:
             raise LaunchError(
                 f"{self.path}: includes go more than 20 deep; does it include itself?"
             )
-        root = _parse(self.path, self.lines)
+        root = self.document.root
         if root.tag != "launch":
             raise self.refusal(root, "a launch file begins with <launch>")
-        self.check(root, _ELEMENTS["launch"])
+        self.document.check(root)
         self.actions(root)
 
     def actions(self, parent: ET.Element) -> None:
         for element in parent:
-            self.check(element, _ELEMENTS[element.tag])
+            self.document.check(element)
             if self.applies(element):
                 getattr(self, f"do_{element.tag}")(element)
 
@@ -199,12 +162,12 @@ class _File:
         if choices and self.scope.variables[name] not in choices:
             raise LaunchError(
                 f"argument {name} is {self.scope.variables[name]!r}; "
-                f"choose one of {_names(choices)}"
+                f"choose one of {names_of(choices)}"
             )
 
     def missing(self) -> str:
         """Every argument of this file that is required and not given, in one sentence."""
-        required = [arg for arg in _parse(self.path, {}).iter("arg") if arg.get("default") is None]
+        required = [arg for arg in self.document.root.iter("arg") if arg.get("default") is None]
         wanted = [
             f"{arg.get('name')}:=... ({arg.get('description', '')})"
             for arg in required
@@ -231,7 +194,7 @@ class _File:
         path = Path(self.text(element, "file"))
         if not path.is_file():
             raise self.refusal(element, f"there is no file {path}")
-        _File(path, scope, self.commands, self.depth + 1).read()
+        _File(parse(path), scope, self.commands, self.depth + 1).read()
 
     def do_node(self, element: ET.Element) -> None:
         package, executable = self.text(element, "pkg"), self.text(element, "exec")
@@ -300,7 +263,7 @@ class _File:
         """The value in flow style, of the type that YAML sees in it or that `type` asks for."""
         kind = element.get("type")
         if kind not in (None, *_TYPES):
-            raise self.refusal(element, f"type is {kind!r}; choose one of {_names(_TYPES)}")
+            raise self.refusal(element, f"type is {kind!r}; choose one of {names_of(_TYPES)}")
         try:
             value = text if kind == "str" else yaml.safe_load(text)
         except yaml.YAMLError:
@@ -329,11 +292,18 @@ class _File:
             there = sorted(p.name for p in folder.glob("*") if os.access(p, os.X_OK))
             raise self.refusal(
                 element,
-                f"package {package} has no executable {name!r}, only {_names(there) or 'none'}",
+                f"package {package} has no executable {name!r}, only {names_of(there) or 'none'}",
             )
         return path
 
+    def refusal(self, element: ET.Element, what: str) -> LaunchError:
+        return self.document.refusal(element, what)
+
     # Attributes.
+
+    @property
+    def path(self) -> Path:
+        return self.document.path
 
     @property
     def context(self) -> Context:
@@ -367,65 +337,15 @@ class _File:
     def applies(self, element: ET.Element) -> bool:
         return self.boolean(element, "if", "true") and not self.boolean(element, "unless", "false")
 
-    # Refusals.
-
-    def check(self, element: ET.Element, known: _KnownAttributes) -> None:
-        """Refuses attributes, children and text that the element does not have."""
-        for attribute in known.needs:
-            if attribute not in element.attrib:
-                raise self.refusal(element, f"needs the attribute {attribute}")
-        for attribute in element.attrib:
-            if attribute not in (*known.needs, *known.takes):
-                allowed = _names((*known.needs, *known.takes)) or "none"
-                raise self.refusal(
-                    element, f"attribute {attribute!r} is not supported; known are {allowed}"
-                )
-        if (element.text or "").strip() or any((child.tail or "").strip() for child in element):
-            raise self.refusal(element, "holds text; values stand in attributes")
-        for child in element:
-            if child.tag not in known.children:
-                allowed = _names(known.children) or "none"
-                raise self.refusal(child, f"is not supported here; known are {allowed}")
-            if element.tag == "include":
-                self.check(child, _INCLUDE_ARGUMENT)
-            elif child.tag not in _ACTIONS:
-                self.check(child, _ELEMENTS[child.tag])
-
-    def refusal(self, element: ET.Element, what: str) -> LaunchError:
-        key = next((key for key in ("name", "exec", "file", "from") if key in element.attrib), None)
-        title = f'{element.tag} {key}="{element.get(key)}"' if key else element.tag
-        return LaunchError(f"{self.path}:{self.lines[element]}: <{title}> {what}")
-
-
-def _parse(path: Path, lines: dict[ET.Element, int]) -> ET.Element:
-    """Root element of the file; `lines` receives the line on which each element begins."""
-    builder = ET.TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(path.read_bytes(), True)
-    except OSError as error:
-        raise LaunchError(f"cannot read the launch file {path}: {error.strerror}") from error
-    except expat.ExpatError as error:
-        raise LaunchError(f"{path} is not XML: {error}") from error
-    return builder.close()
-
 
 def _declared(path: Path, scope: _Scope, visited: set[Path]) -> list[Argument]:
     """Arguments in document order, whatever conditions say."""
     if path in visited:
         return []
     visited.add(path)
-    file = _File(path, scope, [])
+    file = _File(parse(path), scope, [])
     found = []
-    for element in _walk(_parse(path, file.lines)):
+    for element in _walk(file.document.root):
         try:
             if element.tag == "include":
                 included = Path(file.text(element, "file"))
@@ -457,7 +377,3 @@ def _join(parent: str, child: str) -> str:
     """Namespace `child` as seen from `parent`; absolute."""
     joined = child if child.startswith("/") else f"{parent.rstrip('/')}/{child}"
     return "/" + joined.strip("/")
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -8,6 +8,15 @@
 
 As under `ros2 launch`, a node with on_exit="shutdown" takes the others with it when it ends, and
 one without leaves them running. Exit code 1 when a node failed.
+
+ROS's own `launch`, `launch_xml` and `launch_ros` cannot replace it: no package registry has them
+(tried in December 2026). On PyPI, where rclpy comes from, the wheels `ros-*`, `ros-jazzy-*` and
+`ros-kilted-*` hold rclpy, messages and build tools, but no launch, launch_xml, launch_ros or
+ros2cli; the package `launch` (0.1.3) is another program. Debian has ROS 1's python3-roslaunch
+alone. Their sources are on no registry either: a pinned copy would have to be kept in here.
+`play-launch` (0.16.0, on PyPI), another reader of launch files, does not start beside the wheels:
+composition_interfaces, which no package has, and libpython3.10 are missing.
+Where `ros2` is installed, `./run up` uses it, on the same files.
 """
 
 from __future__ import annotations
@@ -26,6 +35,7 @@ from vjepa_bringup.shared_memory import remove_abandoned
 # What a node gets to end by itself: after SIGINT (a loaded machine needs seconds to leave torch),
 # then after SIGTERM, on which a node of this stack ends at once.
 _STAGES = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+_USAGE = __doc__.partition("ROS's own")[0].strip()
 _LOOK_S = 0.05  # how often the nodes are looked after
 
 
@@ -173,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = any(word in ("--show-args", "-s") for word in words)
     words = [word for word in words if word not in ("--show-args", "-s")]
     if not words or words[0].startswith("-"):
-        print(__doc__.strip(), file=sys.stderr)
+        print(_USAGE, file=sys.stderr)
         return 2
     try:
         values = _assignments(words[1:])

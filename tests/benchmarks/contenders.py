@@ -2,7 +2,7 @@
 
 All of them plan with one model, in the same set of actions: at most `max_step_m` along each axis
 and step, cut to the workspace. The reference draws Gaussian samples, clamps them to that box and
-cuts them; ours spans the box and is cut in the same way.
+cuts them; ours and CMA-ES span the box and are cut in the same way.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from vjepa_planner_pkg.core.search.planner import Plan, PlannerConfig, make_planner
+from vjepa_planner_pkg.core.search.planner import Plan, Planner, PlannerConfig, make_planner
 from vjepa_planner_pkg.core.search.scorer import DirectScorer
 from vjepa_sim.core.environment import Environment
 from vjepa_world_model.model.world_model import WorldModel
 
-REFERENCE, OURS = "reference", "ours"
+from benchmarks.cma_search import CMAPlanner
+
+REFERENCE, OURS, CMA = "reference", "ours", "cma"
+CMA_AS_OURS = f"{CMA} as ours"
 REFERENCE_BUDGETS = ((800, 10), (100, 5), (30, 4))  # samples x iterations; first: the paper's
 TIME_BUDGETS_MS = (50.0, 100.0, 200.0, 400.0)
+GRADIENT_COST = "against_batches"  # which of the measured costs counts, the dearest
 _BATCH, _REPEATS = 16, 3  # sequences and calls by which the cost of a gradient is measured
 
 
@@ -64,6 +68,13 @@ def contenders(config: PlannerConfig) -> dict[str, PlannerConfig]:
     return {**found, OURS: replace(config, planner="fast")}
 
 
+def cma_contenders(config: PlannerConfig, evaluations_of_ours: int) -> dict[str, CMAPlanner]:
+    """By name, CMA-ES with as many evaluations as each of the others."""
+    budgets = {f"{CMA} {s * i}": s * i + 2 for s, i in REFERENCE_BUDGETS}
+    budgets[CMA_AS_OURS] = evaluations_of_ours
+    return {name: CMAPlanner(config, most) for name, most in budgets.items()}
+
+
 def play(model: WorldModel, pair: Pair, config: PlannerConfig, seed: int) -> dict:
     """Every contender on one pair.
 
@@ -74,17 +85,25 @@ def play(model: WorldModel, pair: Pair, config: PlannerConfig, seed: int) -> dic
     DirectScorer(model, pair.features, pair.goal, pair.state)(
         torch.zeros(_BATCH, config.horizon, 7)
     )
-    runs = {name: _run(model, pair, c, seed) for name, c in contenders(config).items()}
+    gradient_cost = _gradient_cost(model, pair, config, seed)
+    runs = {
+        name: _run(model, pair, make_planner(c), seed) for name, c in contenders(config).items()
+    }
+    ours = runs[OURS]
+    spent = round(ours["sequences"] + gradient_cost[GRADIENT_COST] * ours["gradients"])
+    for name, planner in cma_contenders(config, spent).items():
+        runs[name] = _run(model, pair, planner, seed)
     time_budgets = {}
     for budget_ms in TIME_BUDGETS_MS:
-        run = _run(model, pair, replace(config, planner="fast", time_budget_ms=budget_ms), seed)
+        fast = make_planner(replace(config, planner="fast"))
+        run = _run(model, pair, fast, seed, budget_ms / 1000.0)
         del run["curve"]
         time_budgets[f"{budget_ms:g}"] = run
     return {
         "start_distance_cm": round(100 * pair.distance_m, 3),
         "runs": runs,
         "time_budgets": time_budgets,
-        "gradient_cost": _gradient_cost(model, pair, config, seed),
+        "gradient_cost": gradient_cost,
     }
 
 
@@ -119,7 +138,9 @@ class MeasuredScore:
         self.calls.append((begun, time.perf_counter(), sequences, gradients, best))
 
 
-def _run(model: WorldModel, pair: Pair, config: PlannerConfig, seed: int) -> dict:
+def _run(
+    model: WorldModel, pair: Pair, planner: Planner, seed: int, budget_s: float | None = None
+) -> dict:
     """One plan.
 
     Returns:
@@ -130,16 +151,15 @@ def _run(model: WorldModel, pair: Pair, config: PlannerConfig, seed: int) -> dic
     """
     score = MeasuredScore(model, pair)
     begun = time.perf_counter()
-    plan = make_planner(config).plan(
+    plan = planner.plan(
         score,
         pair.state,
-        budget_s=config.budget_s,
+        budget_s=budget_s,
         generator=torch.Generator().manual_seed(seed),
     )
     wall_s = time.perf_counter() - begun
     starts, ends, sequences, gradients, best = map(np.array, zip(*score.calls))
     energy_start, energy_final = _energies(model, pair, plan)
-    budget_s = config.budget_s or np.inf
     return {
         "wall_s": round(wall_s, 5),
         "sequences": int(sequences.sum()),
@@ -147,7 +167,7 @@ def _run(model: WorldModel, pair: Pair, config: PlannerConfig, seed: int) -> dic
         "energy_start": energy_start,
         "energy_final": energy_final,
         "ended_by": plan.ended_by,
-        "late_ms": round(1e3 * max(0.0, wall_s - budget_s), 3),
+        "late_ms": round(1e3 * max(0.0, wall_s - (budget_s or np.inf)), 3),
         "longest_call_ms": round(1e3 * float((ends - starts).max()), 3),
         "curve": [
             [int(n), int(g), round(s, 5), round(e, 6)]

@@ -17,9 +17,9 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter
 from vjepa_bringup.demo.pictures import STYLE
 
-from benchmarks.contenders import OURS, REFERENCE
+from benchmarks.contenders import CMA_AS_OURS, OURS, REFERENCE
 
-_REFERENCE, _OURS = "#b02a3c", "#1f77b4"
+_REFERENCE, _CMA, _OURS = "#b02a3c", "#7a7a7a", "#1f77b4"
 _COSTS = {"evaluations": "model evaluations", "wall_s": "time for a plan [s]"}
 _POINTS = 200  # of a curve
 _FLOOR = 1e-3  # of the drop: less is drawn here
@@ -58,6 +58,10 @@ def _draw_panel(axes: plt.Axes, f: dict, cost: str) -> None:
     axes.axhspan(_FLOOR / 2, reference + 0.01, color="#2a8f2a", alpha=0.15, lw=0,
                  label="within 1 % of the drop of the reference")  # fmt: skip
     axes.plot(*zip(*points), color=_REFERENCE, marker="o", label=_name_of_reference(budgets))
+    # Their numbers of evaluations are fixed; that of the one as ours differs from pair to pair.
+    fixed = {name: row for name, row in f["cma"].items() if name != CMA_AS_OURS}
+    searches = sorted((row[cost], _left(f, name)) for name, row in fixed.items())
+    axes.plot(*zip(*searches), color=_CMA, marker="s", label="CMA-ES, the same evaluations")
     axes.plot(*_course(f, cost), color=_OURS, label="ours, best so far")
     axes.plot(f["ours"][cost], _left(f, OURS), color=_OURS, marker="D", ms=8, ls="",
               label="ours, at its end")  # fmt: skip

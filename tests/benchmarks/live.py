@@ -6,7 +6,6 @@ Does what the nodes say keep up with the camera, does its delay grow, does memor
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import psutil
 import rclpy
 import typer
 import yaml
@@ -282,13 +282,9 @@ def _window(ear: Ear, seconds: float, launches: list[Launch]) -> Window:
             window.delay_p95_s[topic] = round(float(p95), 4)
     for launch in launches:
         for name, process in launch.processes.items():
-            window.memory_mib[name] = round(_resident_mib(process.pid), 1)
+            held = psutil.Process(process.pid).memory_info().rss
+            window.memory_mib[name] = round(held / 2**20, 1)
     return window
-
-
-def _resident_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 def targets(windows: list[Window], text_rate: float = 0.0) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`./run bench planner`: energy reached against evaluations and time, reference and ours.
+"""`./run bench planner`: energy reached against evaluations and time: reference, CMA-ES, ours.
 
 One run plays every planner on the same pairs of start and goal, drawn from the simulation; see
 `contenders` for who plans and how it is measured.
@@ -29,8 +29,8 @@ from vjepa_planner_pkg.core.search.action_space import within
 from vjepa_planner_pkg.core.search.planner import PlannerConfig
 from vjepa_world_model.weights.checkpoints import SHIPPED, load_world_model
 
-from benchmarks import contenders, energy_curves, seeds
-from benchmarks.contenders import OURS, REFERENCE, TIME_BUDGETS_MS
+from benchmarks import cma_search, contenders, energy_curves, seeds
+from benchmarks.contenders import CMA, GRADIENT_COST, OURS, REFERENCE, TIME_BUDGETS_MS
 from benchmarks.journal import EpisodeLog, fingerprint, source_fingerprint
 from benchmarks.progress import ProgressView, ending_plainly
 from benchmarks.recipe import CELL, ReachRecipe
@@ -39,7 +39,6 @@ HORIZONS = "1,2,4"
 SOURCES = (vjepa_planner_pkg.core, vjepa_sim.core, vjepa_world_model)
 BARS = {"evaluations": 30.0, "wall_s": 15.0}  # times fewer than the reference
 BAR_GAP = 0.01  # of the drop from start that ours may stay above the reference
-GRADIENT_COST = "against_batches"  # which of the measured costs counts, the dearest
 
 
 def main(
@@ -55,7 +54,7 @@ def main(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
     horizons: Annotated[str, typer.Option(help="actions in a plan, with commas")] = HORIZONS,
 ) -> None:
-    """Compare our planner with the reference CEM: energy, evaluations, time, time budgets.
+    """Compare our planner with the reference CEM and CMA-ES: energy, evaluations, time, budgets.
 
     The same command goes on where an interrupted one stopped.
     """
@@ -94,7 +93,10 @@ def evaluate(
         "device": str(world_model.device),
         "threads": torch.get_num_threads(),
         "planner": asdict(config),
-        "sources": [source_fingerprint(SOURCES), fingerprint(Path(contenders.__file__))],
+        "sources": [
+            source_fingerprint(SOURCES),
+            *(fingerprint(Path(module.__file__)) for module in (contenders, cma_search)),
+        ],
     }
     journal = EpisodeLog(file.with_suffix(".pairs.jsonl"), key)
     wanted = list(itertools.product(range(pairs), horizons))
@@ -153,6 +155,7 @@ def summary(records: Sequence[dict]) -> dict:
 
     methods = {name: figures(name) for name in records[0]["runs"]}
     reference, ours = methods.pop(REFERENCE), methods.pop(OURS)
+    searches = {name: methods.pop(name) for name in list(methods) if name.startswith(CMA)}
     ratios = {k: round(reference[k] / ours[k], 2) for k in BARS}
     gaps = [_gap(r["runs"][REFERENCE], r["runs"][OURS]) for r in records]
     ratios["gap"] = round(_gap(reference, ours), 5)
@@ -164,6 +167,7 @@ def summary(records: Sequence[dict]) -> dict:
         "reference": reference,
         "ours": ours,
         "reference_at_smaller_budgets": methods,
+        "cma": searches,
         "ratios": ratios,
         "gradient_cost": {k: round(v, 3) for k, v in cost.items()},
         "counted_gradient_cost": round(cost[GRADIENT_COST], 3),
@@ -192,7 +196,8 @@ def energy_table(figures: dict) -> Table:
     for name in ("evals", "time [s]", "start", "final", "gap", "fewer", "faster"):
         made.add_column(name, justify="right", no_wrap=True)
     for horizon, f in figures["horizons"].items():
-        rows = {REFERENCE: f["reference"], **f["reference_at_smaller_budgets"], OURS: f["ours"]}
+        references = {REFERENCE: f["reference"], **f["reference_at_smaller_budgets"]}
+        rows = {**references, **f["cma"], OURS: f["ours"]}
         made.add_row(f"horizon {horizon}", style="bold")
         for name, row in rows.items():
             made.add_row(

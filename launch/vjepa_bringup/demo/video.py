@@ -16,13 +16,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
+from vjepa_world_model.data.video import VideoWriter
 
 from vjepa_bringup.demo.pictures import COLOURS, STYLE, draw_curves
 from vjepa_bringup.demo.recording import DemoRecording
@@ -75,23 +75,21 @@ def write_film(
     small: list[Image.Image] = []
     with (
         _renderers(recording) as pool,
-        av.open(str(mp4), "w", format="mp4") as container,
+        VideoWriter(mp4, (HEIGHT_PX + PANEL_PX, HEIGHT_PX), FPS) as video,
     ):
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "20"})
-        stream.width, stream.height = HEIGHT_PX + PANEL_PX, HEIGHT_PX
-        stream.pix_fmt = "yuv420p"
         shown, panel = None, None
         for number, (shot, picture) in enumerate(
             zip(film, pool.map(_render, [shot.joints for shot in film]))
         ):
             if shown != (shot.look, shot.state):
                 shown, panel = (shot.look, shot.state), draw_panel(recording, shot)
-            frame = Image.fromarray(np.hstack([picture, panel]))
+            frame = np.hstack([picture, panel])
             for _ in range(shot.frames):
-                container.mux(stream.encode(av.VideoFrame.from_image(frame)))
-            small += [frame.resize(GIF_SIZE, Image.Resampling.LANCZOS)] * shot.frames
+                video.add(frame)
+            small += [
+                Image.fromarray(frame).resize(GIF_SIZE, Image.Resampling.LANCZOS)
+            ] * shot.frames
             progress((number + 1) / len(film))
-        container.mux(stream.encode())
     write_gif(small, gif)
 
 

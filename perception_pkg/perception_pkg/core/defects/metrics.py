@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from perception_pkg.core.defects.data import FREE, marks
 
@@ -77,9 +77,8 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
     """Area under the ROC curve; ties count half. None if one of the two is empty."""
     if not len(positive) or not len(negative):
         return None
-    ranks = rankdata(np.concatenate([positive, negative]))
-    n, m = len(positive), len(negative)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+    truth = [True] * len(positive) + [False] * len(negative)
+    return float(roc_auc_score(truth, [*positive, *negative]))
 
 
 def _ratio(rows: list[dict], above: str, below: str) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import supervision as sv
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,12 @@ class Found:
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of each box of [N, 4] with each of [M, 4]: float64 [N, M]."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    both = np.clip(high - low, 0.0, None).prod(-1)
-    areas = [np.clip(part[:, 2:] - part[:, :2], 0.0, None).prod(-1) for part in (first, second)]
-    return both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-9)
+    """Intersection over union of each box of [N, 4] with each of [M, 4]: float32 [N, M]."""
+    return sv.box_iou_batch(first, second)
 
 
 def suppress(boxes: np.ndarray, confidences: np.ndarray, overlap: float) -> list[int]:
     """Non-maximum suppression: indices of the boxes that stay, most confident first."""
-    order = list(np.argsort(-confidences, kind="stable"))
-    shared = overlaps(boxes, boxes)
-    kept: list[int] = []
-    for index in order:
-        if all(shared[index, other] <= overlap for other in kept):
-            kept.append(int(index))
-    return kept
+    kept = sv.box_non_max_suppression(np.column_stack([boxes, confidences]), overlap)
+    order = np.argsort(-confidences, kind="stable")
+    return [int(index) for index in order if kept[index]]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
+from vjepa_world_model.data.video import VideoWriter
 
 from vjepa_sim.core.station.cycle import FilmedCycle
 from vjepa_sim.core.station.frame import StationFrame
 from vjepa_sim.core.station.station import Station
 
-CRF = "16"  # of the video: thin scratches and small print survive
+# Thin scratches and small print survive. Neither the number of cores nor, as with mbtree, chance
+# decides on the bytes.
+VIDEO_OPTIONS = {"crf": "16", "preset": "veryfast", "x264-params": "mbtree=0", "threads": "1"}
 
 
 class FilmingError(ValueError):
@@ -149,22 +150,15 @@ def cycle_truth(cycle: FilmedCycle, station: Station, index: int) -> dict[str, A
 def _film(part: Path, cycle: FilmedCycle) -> None:
     width, height = cycle.camera.width_px, cycle.camera.height_px
     with (
-        av.open(str(part / "video.mp4"), "w") as container,
+        VideoWriter(part / "video.mp4", (width, height), cycle.fps, VIDEO_OPTIONS) as video,
         (part / "frames.jsonl").open("w") as lines,
     ):
-        stream = container.add_stream("libx264", rate=Fraction(cycle.fps).limit_denominator(1000))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        # Neither the number of cores nor, as with mbtree, chance decides on the bytes.
-        stream.options = {"crf": CRF, "preset": "veryfast", "x264-params": "mbtree=0"}
-        stream.codec_context.thread_count = 1
         for frame in cycle.frames():
-            picture = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
-            container.mux(stream.encode(picture))
+            video.add(frame.image)
             lines.write(json.dumps(frame_truth(frame, cycle)) + "\n")
             if frame.mask is not None:
                 (part / "masks").mkdir(exist_ok=True)
                 cv2.imwrite(str(part / "masks" / f"{frame.index:06d}.png"), frame.mask)
-        container.mux(stream.encode())
 
 
 def _write(path: Path, text: str) -> None:

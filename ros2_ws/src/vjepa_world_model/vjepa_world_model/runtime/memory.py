@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 from transformers import VJEPA2Config
 
@@ -192,11 +193,7 @@ def available_bytes(device: torch.device | str) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    left = [_control_group_bytes()]
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            left.append(int(line.split()[1]) << 10)
-    return min(left)
+    return min(psutil.virtual_memory().available, _control_group_bytes())
 
 
 def in_words(count: int) -> str:
@@ -205,7 +202,10 @@ def in_words(count: int) -> str:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far (resident, as the kernel counts)."""
+    """The most memory that this process has held so far (resident, as the kernel counts).
+
+    Read from the kernel: psutil gives what is held now, and the peak on Windows alone.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
@@ -242,7 +242,10 @@ def _stored_dtype(stored: StoredModel) -> torch.dtype:
 
 
 def _control_group_bytes() -> float:
-    """What a container's limit leaves (control groups version 2); inf without a limit."""
+    """What a container's limit leaves (control groups version 2); inf without a limit.
+
+    Read from the kernel: psutil gives the memory of the whole machine.
+    """
     group = Path("/sys/fs/cgroup")
     try:
         limit = int((group / "memory.max").read_text())  # "max" is no number: no limit
