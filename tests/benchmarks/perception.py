@@ -1,4 +1,4 @@
-"""`./run bench perception`: the three eyes on a simulated station that no training saw."""
+"""`./run bench perception`: detector, defects and texts on stations that a seed names."""
 
 from __future__ import annotations
 
@@ -82,13 +82,14 @@ def main(
         console.print(f"[red]bench perception:[/red] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     figures = tally.figures()
+    used = {take.seed for take in takes(seed, cycles) if take.count}
     show(console, figures)
     if not recording:
-        console.print(seeds.said("station", seed), highlight=False)
+        console.print(seeds.said("station", *used), highlight=False)
     if json is not None:
         extra = {
             "seed": seed,
-            "seed_use": None if recording else seeds.use_of("station", seed),
+            "seed_use": None if recording else seeds.use_of("station", *used),
             "recording": str(recording) if recording else None,
             "cycles": len(chosen),
             "frames": tally.frames,

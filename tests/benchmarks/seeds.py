@@ -26,6 +26,8 @@ def ledger() -> dict[str, dict[str, dict[int, str]]]:
         found[domain] = {use: {} for use in USES}
         for use, entries in uses.items():
             for entry in entries:
+                if unknown := entry.keys() - {"seeds", "why", "opened"}:
+                    raise ValueError(f"{domain}, {use}: {sorted(unknown)} says nothing of a seed")
                 for seed in (n for text in entry["seeds"] for n in _range(text)):
                     if seed in known:
                         raise ValueError(f"{domain}: {seed} stands under {known[seed]} and {use}")
@@ -34,16 +36,21 @@ def ledger() -> dict[str, dict[str, dict[int, str]]]:
     return found
 
 
-def use_of(domain: str, seed: int) -> str:
-    """training, dev or test; unlisted where the ledger does not know the seed."""
+def use_of(domain: str, *seeds: int) -> str:
+    """training, dev or test; unlisted where the ledger does not know a seed.
+
+    Of several seeds behind one figure the use that spoils it most counts.
+    """
     uses = ledger()[domain]
-    return next((use for use in USES if seed in uses[use]), UNLISTED)
+    found = {next((use for use in USES if seed in uses[use]), UNLISTED) for seed in seeds}
+    return next(use for use in ("training", "dev", UNLISTED, "test") if use in found)
 
 
-def said(domain: str, seed: int) -> str:
+def said(domain: str, *seeds: int) -> str:
     """One sentence for beside the figures: whether they are a test."""
-    use = use_of(domain, seed)
-    return f"seed {seed}, {use}: {_WORDS[use]}"
+    use = use_of(domain, *seeds)
+    named = " and ".join(str(seed) for seed in sorted(set(seeds)))
+    return f"seed {named}, {use}: {_WORDS[use]}"
 
 
 def _range(text: str) -> range:
