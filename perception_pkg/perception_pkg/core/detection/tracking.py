@@ -1,4 +1,13 @@
-"""The same part keeps its number from picture to picture, and what was seen of it adds up."""
+"""The same part keeps its number from picture to picture, and what was seen of it adds up.
+
+Boxes are compared by supervision, which has no tracker any more. ByteTrack of its sister package
+`trackers` (2.6.1) was measured in place of the matching here, one tracker for each class, with the
+same memory of 10 pictures: 12 cycles of the golden recordings (station seed 90210), in which parts
+are found 57,498 times. From one picture to the next a part's number changes or is missing 237
+times here and 697 times there (491 with generalised IoU, its best), because ByteTrack numbers a
+part from its second picture on. The monitor tells parts apart by these numbers in each picture.
+M3 and M4 are confused as rarely (0.11 %). A picture takes 0.5 ms here and 1.4 ms there.
+"""
 
 from __future__ import annotations
 
