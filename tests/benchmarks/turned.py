@@ -56,7 +56,13 @@ class TurnedPlayer(Player):
         )
         try:
             moves = run_calibration(
-                run, inputs, settling, look, lambda to: move(environment, to), model.name
+                run,
+                inputs,
+                settling,
+                look,
+                lambda to: move(environment, to),
+                model.name,
+                model.grid,
             )
             found = fit(moves, lambda r: scorer(model, r), self._planner, parameters)
         except CalibrationError as error:

@@ -298,9 +298,12 @@ def test_an_arm_goes_out_and_back_and_is_seen_at_rest_each_time():
 
     world = TurnedWorld(0.2)
     run = CalibrationRun(p, inputs, settling, lambda state: targets(state, 0.05, PLANNER))
-    moves = run_calibration(
-        run, inputs, settling, lambda: (world.latent(state).features, state.copy()), move, "toy"
-    )
+
+    def look():
+        return world.latent(state).features, state.copy()
+
+    moves = run_calibration(run, inputs, settling, look, move, "toy", (1, 1))
+    assert {m.before.grid for m in moves} == {(1, 1)}
     assert not run.active and run.done == run.count == len(moves) == 8
     assert np.allclose(sent, targets(START, 0.05, PLANNER)) and np.allclose(state, START)
     assert np.allclose([np.linalg.norm(m.moved) for m in moves], 0.05)

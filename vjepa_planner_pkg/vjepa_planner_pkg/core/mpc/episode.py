@@ -52,12 +52,13 @@ def run_calibration(
     look: Callable[[], tuple[np.ndarray, np.ndarray]],
     move: Callable[[np.ndarray], object],
     model: str,
+    grid: tuple[int, int],
 ) -> list[Move]:
     """Lets a new `run` (its MPC's parameter guard off) make its moves; `look`, `move` as below.
 
     Args:
         run: with these `inputs` and `settling`.
-        model: name of the world model behind the features.
+        model: name of the world model behind the features. grid: their patch rows and columns.
 
     Raises:
         CalibrationError: the run ended early; says why.
@@ -78,7 +79,7 @@ def run_calibration(
             now = Now(time_ns * 1e-9, time_ns)
             inputs.arm.take(ArmState(time_ns, state), now)
             settling.add(ArmState(time_ns, state), now.steady_s)
-        inputs.latent.take(Latent(time_ns, features, model=model), now)
+        inputs.latent.take(Latent(time_ns, features, grid, model), now)
         effects = run.tick(now)
 
 
