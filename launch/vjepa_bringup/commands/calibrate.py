@@ -81,7 +81,8 @@ def ask(node: Node, spin: Spin, move_m: float, console: Console) -> Calibrate.Re
         PlannerError: nobody answers, or the request was refused.
     """
     client = ActionClient(node, Calibrate, "calibrate")
-    spin(client.server_is_ready, "an MPC; start it with ./run up planner.launch.xml", SERVER_S)
+    wanted = "an MPC; start it with ./run up planner.launch.xml, see docs/how-to/camera.md"
+    spin(client.server_is_ready, wanted, SERVER_S)
     told: list[str] = []
 
     def show(message: Calibrate.Impl.FeedbackMessage) -> None:

@@ -84,7 +84,7 @@ class GoalLatents:
 
     def _take_terms(self, message: GoalMessage) -> None:
         try:
-            goal: SubGoal | str = messages.to_goal(message)
+            goal: SubGoal | str = messages.to_sub_goal(message)
         except ValueError as error:
             goal = f"goal cannot be used: {error}"
         self._on_goal(goal)

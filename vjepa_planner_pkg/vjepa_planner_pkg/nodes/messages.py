@@ -99,7 +99,7 @@ def from_goal(terms: GoalTerms, max_steps: int = 0) -> Goal:
     )
 
 
-def to_goal(message: Goal) -> SubGoal:
+def to_goal_terms(message: Goal) -> GoalTerms:
     """ValueError: terms that cannot be used; says which."""
     cameras = list(message.cameras) or [""] * len(message.pictures)
     if len(cameras) != len(message.pictures) or len(set(cameras)) != len(cameras):
@@ -122,7 +122,12 @@ def to_goal(message: Goal) -> SubGoal:
     )
     if problem := terms.problem():
         raise ValueError(problem)
-    return SubGoal(terms, message.max_steps or None)
+    return terms
+
+
+def to_sub_goal(message: Goal) -> SubGoal:
+    """ValueError: as `to_goal_terms`."""
+    return SubGoal(to_goal_terms(message), message.max_steps or None)
 
 
 def from_score_request(request: ScoreRequest) -> ScoreActions.Request:
@@ -150,7 +155,7 @@ def to_score_request(message: ScoreActions.Request) -> ScoreRequest:
     actions = np.frombuffer(message.actions, np.float32)
     return ScoreRequest(
         latent=to_latent(message.latent),
-        goal=to_goal(message.goal).terms or GoalTerms(),
+        goal=to_goal_terms(message.goal),
         state=np.asarray(message.state, dtype=np.float64),
         actions=actions.reshape(message.samples, message.horizon, 7),
         gradients=message.gradients,

@@ -50,10 +50,9 @@ def load_arm(name: str, node: str) -> Arm:
     Raises:
         ParameterError: as `load_cell`, or the cell has no arm.
     """
+    cell = load_cell(name, node)
     try:
-        return load_cell(name, node).needs_arm()[0]
-    except ParameterError:
-        raise
+        return cell.needs_arm()[0]
     except ValueError as error:
         raise ParameterError(f"parameter 'cell' of {node}: {error}") from error
 
@@ -68,10 +67,9 @@ def camera_of(parameters: CameraParameters, node: str) -> Camera:
         if parameters.camera:
             raise ParameterError(f"{node} is given a camera without a cell: set cell as well")
         return Camera(name="camera", topic=CAMERA_TOPIC, frame="")
+    cell = load_cell(parameters.cell, node)
     try:
-        return load_cell(parameters.cell, node).camera(parameters.camera)
-    except ParameterError:
-        raise
+        return cell.camera(parameters.camera)
     except ValueError as error:
         raise ParameterError(f"parameter 'camera' of {node}: {error}") from error
 

@@ -90,10 +90,15 @@ class GoalScorer:
         self._model, self._camera, self._goal = model, camera, goal
         self._features = features.to(self.device)
         self._state = state.to(self.device)
+        self._stay: Tensor | None = None
 
     def __call__(self, actions: Tensor) -> Tensor:
         """actions float32 [S, H, 7] -> energies [S, H], differentiable."""
-        at_once = self._model.sequences_at_once(actions.shape[1])
+        horizon = actions.shape[1]
+        if self._stay is None or len(self._stay) != horizon:  # once per plan
+            with torch.no_grad():
+                self._stay = self._model.imagine_stay(self._features, self._state, horizon)
+        at_once = self._model.sequences_at_once(horizon)
         pieces = actions.to(self.device).split(at_once)
         return torch.cat([self._energies(piece) for piece in pieces])
 
@@ -102,7 +107,7 @@ class GoalScorer:
         return _gradient(self, actions)
 
     def _energies(self, actions: Tensor) -> Tensor:
-        features, states = self._model.imagine(self._features, self._state, actions)
+        features, states = self._model.imagine(self._features, self._state, actions, self._stay)
         return self._goal.energy({self._camera: features}, states)
 
 

@@ -214,19 +214,25 @@ class WorldModel:
         return torch.stack(imagined, dim=1), torch.stack(poses[1:], dim=1)
 
     def imagine(
-        self, features: torch.Tensor, state: torch.Tensor, actions: torch.Tensor
+        self,
+        features: torch.Tensor,
+        state: torch.Tensor,
+        actions: torch.Tensor,
+        stay: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What `score` judges: features [S, H, N, D] and states [S, H, 7] after each action.
 
         Args:
             features: [N, D] now; state: [7] now; actions: [S, H, 7].
+            stay: as for `score`.
 
         As `rollout` from one frame; for an anchored model with its correction, see `score`.
         """
         imagined, states = self.rollout(features[None], state[None], actions)
         if self.anchored:
-            stay = self.imagine_stay(features, state, actions.shape[1])
-            imagined = normalize_features(features + imagined - stay)
+            if stay is None:
+                stay = self.imagine_stay(features, state, actions.shape[1])
+            imagined = _anchored(imagined, features, stay)
         return imagined, states
 
     def _imagine(
@@ -354,8 +360,13 @@ def _judge(
         goal, now: features [N, D]; stay: [N, D] if the model is anchored.
     """
     imagined = normalize_features(predicted)
-    seen = imagined if stay is None else normalize_features(now + imagined - stay)
+    seen = imagined if stay is None else _anchored(imagined, now, stay)
     return _energy(seen, goal), None if last else imagined
+
+
+def _anchored(imagined: torch.Tensor, now: torch.Tensor, stay: torch.Tensor) -> torch.Tensor:
+    """Imagined features [..., N, D] without what doing nothing, `stay`, would change in them."""
+    return normalize_features(now + imagined - stay)
 
 
 def _follow(states: torch.Tensor, actions: torch.Tensor) -> list[torch.Tensor]:
